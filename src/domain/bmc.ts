@@ -1,0 +1,44 @@
+// What Seedling wants of a baseboard management controller. Levels only: off and on may be repeated, so there is no
+// cycle and no toggle here (see src/README.md, "An order is a checklist").
+
+export type PowerState = 'on' | 'off'
+
+/** Boot devices in Ironic's words (ironic.common.boot_devices). */
+export type BootDevice = 'none' | 'pxe' | 'disk' | 'cdrom' | 'bios' | 'safe'
+
+export type BootDeviceSetting = {
+  device: BootDevice
+  persistent: boolean
+  /** The EFI bit: the override asks for an EFI boot rather than a legacy one. */
+  efi: boolean
+  /** False: the flags are stale and do not override anything (IPMI 2.0, table 28-14, parameter 5). */
+  valid: boolean
+}
+
+/** How to reach a BMC; the password is a secret and appears in no message, log line or answer. */
+export type BmcAccess = {
+  driver: 'ipmi'
+  address: string
+  port: number
+  username: string
+  password: string
+  /** Cipher suites to try, in order; 17 then 3 when not told otherwise. */
+  cipherSuites: readonly number[]
+  /** The BMC key K_g as hex; empty: one-key log-in with the password. */
+  kg: string
+  privilege: 'administrator' | 'operator'
+}
+
+/**
+ * One BMC. Every call is bounded in time and rejects with an AppError: `bmc-unreachable`, `bmc-auth`, `bmc-cipher`,
+ * `bmc-privilege`, `bmc-busy`, `bmc-refused` (detail.completionCode) or `bmc-protocol`.
+ */
+export type Bmc = {
+  powerState(): Promise<PowerState>
+  /** Asks for power; the answer says only that the BMC took the command. Read the state to know. */
+  powerOn(): Promise<void>
+  powerOff(): Promise<void>
+  bootDevice(): Promise<BootDeviceSetting>
+  /** Sets the override and reads it back; answers what the BMC then says. */
+  setBootDevice(device: BootDevice, options: { persistent: boolean; efi: boolean }): Promise<BootDeviceSetting>
+}

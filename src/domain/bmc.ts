@@ -40,5 +40,8 @@ export type Bmc = {
   powerOff(): Promise<void>
   bootDevice(): Promise<BootDeviceSetting>
   /** Sets the override and reads it back; answers what the BMC then says. */
-  setBootDevice(device: BootDevice, options: { persistent: boolean; efi: boolean }): Promise<BootDeviceSetting>
+  setBootDevice(
+    device: BootDevice,
+    options: { persistent: boolean; efi: boolean }
+  ): Promise<BootDeviceSetting>
 }

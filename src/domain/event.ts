@@ -1,0 +1,59 @@
+// What happened, for people and the API; never read back to decide. A machine's events are its boot timeline.
+
+import type { BootDeviceSetting, PowerState } from './bmc.ts'
+import type { Failure, Milestone, OrderKind } from './order.ts'
+
+/** Every kind with its detail. Closed: a new kind is a new line here. */
+export type EventDetail = {
+  'node-enrolled': { name: string | null }
+  'node-updated': { fields: string[] }
+  'node-removed': { name: string | null }
+  'order-started': { order: OrderKind }
+  'attempt-started': { attempt: number; reason: string }
+  'milestone-reached': { milestone: Milestone; by: string }
+  'order-done': { order: OrderKind; seconds: number }
+  'order-failed': Failure
+  'order-cancelled': { order: OrderKind; reason: string }
+  'power-asked': { act: 'power-off' | 'power-on' }
+  'power-seen': { power: PowerState }
+  'boot-device-set': BootDeviceSetting & { asked: string; kept: boolean }
+  'bmc-trouble': { code: string; message: string }
+  'dhcp-answered': { type: string; ip: string; client: string; bootFile: string | null; reason: string }
+  'dhcp-ignored': { type: string; client: string; reason: string }
+  'file-served': { protocol: 'tftp' | 'http'; name: string; bytes: number; milliseconds: number }
+  'file-refused': { protocol: 'tftp' | 'http'; name: string; reason: string }
+  'script-served': { plan: string; reason: string }
+  'agent-seen': {
+    bootMode: string
+    interface: string | null
+    disks: number
+    memoryMiB: number
+    clockSkewSeconds: number | null
+  }
+  'disk-chosen': { path: string; size: number; serial: string | null; reason: string }
+  'write-progress': { stage: string; done: number; total: number }
+  'image-written': { digest: string }
+  'agent-failed': { code: string; message: string; evidence: string | null }
+  'metadata-read': { dialect: 'ec2' | 'request' | 'openstack'; address: string }
+  'configuration-signalled': { status: string; reason: string | null; data: string | null }
+  'image-added': { name: string; size: number; digest: string }
+  'image-removed': { name: string }
+  'keypair-added': { name: string }
+}
+
+export type EventKind = keyof EventDetail
+
+export type Event = {
+  [K in EventKind]: {
+    kind: K
+    at: number
+    nodeUuid: string | null
+    orderId: string | null
+    /** What the event is about within its kind; the same kind and subject of a node within a minute raises `repeats`. */
+    subject: string
+    detail: EventDetail[K]
+  }
+}[EventKind]
+
+/** An event as stored: numbered, with how often it came within its minute and when last. */
+export type StoredEvent = Event & { id: number; repeats: number; lastAt: number }

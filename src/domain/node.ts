@@ -1,0 +1,73 @@
+// A machine (Ironic's "node") and its network ports. Field names are Ironic's in camel case.
+
+import type { Ip, Mac } from '../wire/address.ts'
+import type { PowerState } from './bmc.ts'
+import type { Inventory } from './inventory.ts'
+
+/**
+ * The states in which nothing is going on. The state that is shown (`deploying`, `deploy failed`, …) is computed from this
+ * and the node's latest order: src/decide/provision-state.ts.
+ */
+export type StableState = 'enroll' | 'manageable' | 'available' | 'active'
+
+export type Node = {
+  uuid: string
+  name: string | null
+  driver: 'ipmi'
+  /** `ipmi_address`, `ipmi_port`, `ipmi_username`, `ipmi_password`, `ipmi_cipher_suite`, … as the operator gave them. */
+  driverInfo: Readonly<Record<string, unknown>>
+  /** `cpus`, `memory_mb`, `local_gb`, `cpu_arch`, `capabilities` ("boot_mode:uefi,…"), `root_device` (hints). */
+  properties: Readonly<Record<string, unknown>>
+  extra: Readonly<Record<string, unknown>>
+  /** Free record of what runs there; Ironic's clients read and set it. */
+  instanceInfo: Readonly<Record<string, unknown>>
+  instanceUuid: string | null
+  resourceClass: string | null
+  description: string | null
+  owner: string | null
+  state: StableState
+  /** As last read from the BMC; null before the first reading. */
+  powerState: PowerState | null
+  powerStateAt: number | null
+  lastError: string | null
+  maintenance: boolean
+  maintenanceReason: string | null
+  /** What the ramdisk last reported. */
+  inventory: Inventory | null
+  provisionUpdatedAt: number | null
+  createdAt: number
+  updatedAt: number | null
+}
+
+export type Port = {
+  uuid: string
+  nodeUuid: string
+  address: Mac
+  pxeEnabled: boolean
+  physicalNetwork: string | null
+  localLinkConnection: Readonly<Record<string, unknown>>
+  extra: Readonly<Record<string, unknown>>
+  /** The address this MAC has from enrolment on, through ROM, ramdisk and installed system; null on ports that do not boot. */
+  reservedIp: Ip | null
+  createdAt: number
+  updatedAt: number | null
+}
+
+/** Capabilities, a string "a:b,c:d" as Ironic keeps it, as an object. */
+export function capabilities(node: Pick<Node, 'properties'>): Record<string, string> {
+  const found: Record<string, string> = {}
+  const text = node.properties['capabilities']
+  if (typeof text !== 'string') return found
+  for (const pair of text.split(',')) {
+    const colon = pair.indexOf(':')
+    if (colon > 0) found[pair.slice(0, colon).trim()] = pair.slice(colon + 1).trim()
+  }
+  return found
+}
+
+/** The firmware mode to boot in: as the operator said, else as the ramdisk saw it, else UEFI (Ironic's own default). */
+export function bootMode(node: Pick<Node, 'properties' | 'inventory'>): 'bios' | 'uefi' {
+  const told = capabilities(node)['boot_mode']
+  if (told === 'bios' || told === 'uefi') return told
+  return node.inventory?.bootMode ?? 'uefi'
+}

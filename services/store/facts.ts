@@ -1,0 +1,145 @@
+// The reads. Every question a decision needs answered is a function here; nobody else writes SQL that reads.
+
+import type { EventKind, StoredEvent } from '../../src/domain/event.ts'
+import type { Image, KeyPair } from '../../src/domain/image.ts'
+import type { Instance } from '../../src/domain/instance.ts'
+import type { Node, Port } from '../../src/domain/node.ts'
+import type { Order } from '../../src/domain/order.ts'
+import type { Lease, Subnet } from '../../src/domain/subnet.ts'
+import { formatIp, parseIp, type Ip, type Mac } from '../../src/wire/address.ts'
+import type { Store } from './open.ts'
+import { fromRow } from './rows.ts'
+import { SECRET_DRIVER_INFO } from './secrets.ts'
+
+/** What is known of the machine behind a MAC; all null for a stranger. `order` is the node's latest, open or not. */
+export type MachineFacts = {
+  port: Port | null
+  node: Node | null
+  order: Order | null
+  instance: Instance | null
+  image: Image | null
+}
+
+export type Facts = ReturnType<typeof createFacts>
+
+export function createFacts(store: Store) {
+  const { db } = store
+  const one = <T>(sql: string) => {
+    const statement = db.prepare(sql)
+    return (...keys: unknown[]): T | null => fromRow<T>(statement.get(...keys))
+  }
+  const many = <T>(sql: string) => {
+    const statement = db.prepare(sql)
+    return (...keys: unknown[]): T[] => statement.all(...keys).map((row) => fromRow<T>(row) as T)
+  }
+
+  const unsealed = (node: Node | null): Node | null => {
+    if (!node) return null
+    const driverInfo: Record<string, unknown> = { ...node.driverInfo }
+    for (const key of SECRET_DRIVER_INFO) {
+      const value = driverInfo[key]
+      if (typeof value === 'string') driverInfo[key] = store.sealer.open(value)
+    }
+    return { ...node, driverInfo }
+  }
+
+  const nodeByUuid = one<Node>('SELECT * FROM node WHERE uuid = ?')
+  const nodeByName = one<Node>('SELECT * FROM node WHERE name = ?')
+  const allNodes = many<Node>('SELECT * FROM node ORDER BY created_at, uuid')
+  const portByMac = one<Port>('SELECT * FROM port WHERE address = ?')
+  const portByUuid = one<Port>('SELECT * FROM port WHERE uuid = ?')
+  const portByIp = one<Port>('SELECT * FROM port WHERE reserved_ip = ?')
+  const portsOfNode = many<Port>('SELECT * FROM port WHERE node_uuid = ? ORDER BY created_at, uuid')
+  const allPorts = many<Port>('SELECT * FROM port ORDER BY created_at, uuid')
+  const latestOrder = one<Order>(
+    'SELECT * FROM "order" WHERE node_uuid = ? ORDER BY created_at DESC, rowid DESC LIMIT 1'
+  )
+  const orderById = one<Order>('SELECT * FROM "order" WHERE id = ?')
+  const orderByToken = one<Order>('SELECT * FROM "order" WHERE token = ?')
+  const ordersOfNode = many<Order>('SELECT * FROM "order" WHERE node_uuid = ? ORDER BY created_at, rowid')
+  const openOrders = many<Order>('SELECT * FROM "order" WHERE state = \'open\' ORDER BY created_at, rowid')
+  const ordersOfKind = many<Order>('SELECT * FROM "order" WHERE kind = ? ORDER BY created_at, rowid')
+  const instanceByUuid = one<Instance>('SELECT * FROM instance WHERE uuid = ?')
+  const instanceByToken = one<Instance>('SELECT * FROM instance WHERE token = ?')
+  const imageById = one<Image>('SELECT * FROM image WHERE id = ?')
+  const imageByName = one<Image>('SELECT * FROM image WHERE name = ?')
+  const imageByDigest = one<Image>('SELECT * FROM image WHERE digest = ? LIMIT 1')
+  const allImages = many<Image>('SELECT * FROM image ORDER BY name')
+  const imageUses = db.prepare('SELECT count(*) AS uses FROM instance WHERE image_id = ?')
+  const keypairByName = one<KeyPair>('SELECT * FROM keypair WHERE name = ?')
+  const allKeypairs = many<KeyPair>('SELECT * FROM keypair ORDER BY name')
+  const leaseByMac = one<Lease>('SELECT * FROM lease WHERE mac = ?')
+  const leaseByIp = one<Lease>('SELECT * FROM lease WHERE ip = ? ORDER BY expires_at DESC LIMIT 1')
+  const allLeases = many<Lease>('SELECT * FROM lease ORDER BY ip')
+  const reservedIps = db.prepare('SELECT reserved_ip AS ip FROM port WHERE reserved_ip IS NOT NULL').pluck()
+  const leasedIps = db.prepare('SELECT ip FROM lease WHERE expires_at > ?').pluck()
+  const eventsAfter = many<StoredEvent>('SELECT * FROM event WHERE id > ? ORDER BY id LIMIT ?')
+  const eventsOfNode = many<StoredEvent>(
+    'SELECT * FROM event WHERE node_uuid = ? AND id > ? ORDER BY id LIMIT ?'
+  )
+  const eventsChanged = many<StoredEvent>('SELECT * FROM event WHERE last_at >= ? ORDER BY id LIMIT ?')
+
+  const machineOf = (port: Port | null): MachineFacts => {
+    const node = port ? unsealed(nodeByUuid(port.nodeUuid)) : null
+    const order = node ? latestOrder(node.uuid) : null
+    const instanceUuid = order?.state === 'open' ? order.instanceUuid : (node?.instanceUuid ?? null)
+    const instance = instanceUuid ? instanceByUuid(instanceUuid) : null
+    return { port, node, order, instance, image: instance ? imageById(instance.imageId) : null }
+  }
+
+  return {
+    machineByMac: (mac: Mac): MachineFacts => machineOf(portByMac(mac)),
+    /** By reserved address, as the metadata service needs it. */
+    machineByIp: (ip: Ip): MachineFacts => machineOf(portByIp(ip)),
+    /** By a node's UUID, through its first port. */
+    machineByNode: (uuid: string): MachineFacts => {
+      const facts = machineOf(portsOfNode(uuid)[0] ?? null)
+      return facts.node ? facts : { ...facts, node: unsealed(nodeByUuid(uuid)), order: latestOrder(uuid) }
+    },
+    nodeByUuid: (uuid: string) => unsealed(nodeByUuid(uuid)),
+    nodeByName: (name: string) => unsealed(nodeByName(name)),
+    /** By UUID or name, as Ironic's API addresses nodes. */
+    node: (ident: string) => unsealed(nodeByUuid(ident) ?? nodeByName(ident)),
+    nodes: () => allNodes().map((node) => unsealed(node) as Node),
+    portByMac,
+    portByUuid,
+    portByIp,
+    portsOfNode,
+    ports: () => allPorts(),
+    latestOrder,
+    orderById,
+    orderByToken,
+    ordersOfNode,
+    openOrders: () => openOrders(),
+    ordersOfKind,
+    instanceByUuid,
+    instanceByToken,
+    imageById,
+    imageByName,
+    imageByDigest,
+    images: () => allImages(),
+    imageInUse: (id: string) => (imageUses.get(id) as { uses: number }).uses > 0,
+    keypairByName,
+    keypairs: () => allKeypairs(),
+    leaseByMac,
+    leaseByIp,
+    leases: () => allLeases(),
+    /** The lowest address of the pool that nobody has reserved or holds a lease on; null when the pool is used up. */
+    freeAddress(subnet: Subnet, now: number): Ip | null {
+      const taken = new Set([...(reservedIps.all() as Ip[]), ...(leasedIps.all(now) as Ip[])])
+      const end = parseIp(subnet.pool.end) ?? 0
+      for (let value = parseIp(subnet.pool.start) ?? 1; value <= end; value++) {
+        const ip = formatIp(value)
+        if (!taken.has(ip)) return ip
+      }
+      return null
+    },
+    /** Events numbered above `after`, oldest first. */
+    events: (after: number, limit: number) => eventsAfter(after, limit),
+    eventsOfNode: (nodeUuid: string, after: number, limit: number) => eventsOfNode(nodeUuid, after, limit),
+    /** Events added or repeated since `since` (ms), for followers. */
+    eventsChangedSince: (since: number, limit: number) => eventsChanged(since, limit),
+    countEvents: (kind: EventKind) =>
+      (db.prepare('SELECT count(*) AS n FROM event WHERE kind = ?').get(kind) as { n: number }).n
+  }
+}

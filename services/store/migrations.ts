@@ -1,0 +1,123 @@
+// The schema, as a list of steps; `PRAGMA user_version` says how many have been taken. A step that was ever released is
+// never edited: add one.
+
+export const MIGRATIONS: readonly string[] = [
+  `
+  CREATE TABLE node (
+    uuid TEXT PRIMARY KEY,
+    name TEXT UNIQUE,
+    driver TEXT NOT NULL,
+    driver_info TEXT NOT NULL,
+    properties TEXT NOT NULL,
+    extra TEXT NOT NULL,
+    instance_info TEXT NOT NULL,
+    instance_uuid TEXT UNIQUE,
+    resource_class TEXT,
+    description TEXT,
+    owner TEXT,
+    state TEXT NOT NULL CHECK (state IN ('enroll', 'manageable', 'available', 'active')),
+    power_state TEXT,
+    power_state_at INTEGER,
+    last_error TEXT,
+    maintenance INTEGER NOT NULL,
+    maintenance_reason TEXT,
+    inventory TEXT,
+    provision_updated_at INTEGER,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER
+  ) STRICT;
+
+  CREATE TABLE port (
+    uuid TEXT PRIMARY KEY,
+    node_uuid TEXT NOT NULL REFERENCES node(uuid) ON DELETE CASCADE,
+    address TEXT NOT NULL UNIQUE,
+    pxe_enabled INTEGER NOT NULL,
+    physical_network TEXT,
+    local_link_connection TEXT NOT NULL,
+    extra TEXT NOT NULL,
+    reserved_ip TEXT UNIQUE,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER
+  ) STRICT;
+  CREATE INDEX port_node ON port(node_uuid);
+
+  CREATE TABLE lease (
+    mac TEXT PRIMARY KEY,
+    ip TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('bound', 'released', 'declined')),
+    expires_at INTEGER NOT NULL,
+    hostname TEXT,
+    updated_at INTEGER NOT NULL
+  ) STRICT;
+  CREATE INDEX lease_ip ON lease(ip);
+
+  CREATE TABLE image (
+    id TEXT PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    digest TEXT NOT NULL,
+    sha256 TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    chunk_size INTEGER NOT NULL,
+    stored_size INTEGER NOT NULL,
+    format TEXT NOT NULL,
+    created_at INTEGER NOT NULL
+  ) STRICT;
+
+  CREATE TABLE keypair (
+    name TEXT PRIMARY KEY,
+    public_key TEXT NOT NULL,
+    fingerprint TEXT NOT NULL,
+    created_at INTEGER NOT NULL
+  ) STRICT;
+
+  CREATE TABLE instance (
+    uuid TEXT PRIMARY KEY,
+    node_uuid TEXT NOT NULL REFERENCES node(uuid) ON DELETE CASCADE,
+    image_id TEXT NOT NULL REFERENCES image(id),
+    hostname TEXT NOT NULL,
+    public_keys TEXT NOT NULL,
+    user_data TEXT,
+    metadata TEXT NOT NULL,
+    token TEXT NOT NULL UNIQUE,
+    created_at INTEGER NOT NULL
+  ) STRICT;
+  CREATE INDEX instance_node ON instance(node_uuid);
+
+  CREATE TABLE "order" (
+    id TEXT PRIMARY KEY,
+    kind TEXT NOT NULL,
+    node_uuid TEXT NOT NULL REFERENCES node(uuid) ON DELETE CASCADE,
+    image_id TEXT,
+    instance_uuid TEXT,
+    state TEXT NOT NULL CHECK (state IN ('open', 'done', 'failed', 'cancelled')),
+    attempt INTEGER NOT NULL,
+    token TEXT NOT NULL,
+    attempt_started_at INTEGER NOT NULL,
+    not_before INTEGER NOT NULL,
+    ticks TEXT NOT NULL,
+    asked TEXT,
+    trouble TEXT,
+    progress TEXT,
+    failure TEXT,
+    created_at INTEGER NOT NULL,
+    finished_at INTEGER
+  ) STRICT;
+  -- One open order a node: whatever else goes wrong, two orders never drive one machine.
+  CREATE UNIQUE INDEX order_open ON "order"(node_uuid) WHERE state = 'open';
+  CREATE INDEX order_node ON "order"(node_uuid, created_at);
+  CREATE INDEX order_token ON "order"(token);
+
+  CREATE TABLE event (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    at INTEGER NOT NULL,
+    last_at INTEGER NOT NULL,
+    repeats INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    node_uuid TEXT,
+    order_id TEXT,
+    detail TEXT NOT NULL
+  ) STRICT;
+  CREATE INDEX event_node ON event(node_uuid, kind, subject, id);
+  `
+]

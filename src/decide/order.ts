@@ -89,6 +89,7 @@ export function decideTurn(
 
   if (seen && 'power' in seen) {
     changes.push(...powerSeen(node, seen.power, now))
+    node = { ...node, powerState: seen.power, powerStateAt: now }
     const next = nextMilestone(current)
     const reached =
       (next === 'bmc-verified' && 'the BMC answered') ||
@@ -105,7 +106,7 @@ export function decideTurn(
   }
 
   const next = nextMilestone(current)
-  if (!next) return { changes: [...changes, ...finished(current, node, seen, now)], act: null, wakeAt: null }
+  if (!next) return { changes: [...changes, ...finished(current, node, now)], act: null, wakeAt: null }
 
   if (seen && 'trouble' in seen) {
     changes.push(orderEvent(order, now, 'bmc-trouble', seen.trouble.code, seen.trouble))
@@ -156,7 +157,8 @@ export function decideTurn(
   return { changes, act: null, wakeAt: due }
 }
 
-function powerSeen(node: Node, power: PowerState, now: number): Change[] {
+/** The reading as it is stored and, when it differs from the last one, told. */
+export function powerSeen(node: Node, power: PowerState, now: number): Change[] {
   const changes: Change[] = [{ put: 'node', row: { ...node, powerState: power, powerStateAt: now } }]
   if (node.powerState !== power)
     changes.push({
@@ -283,16 +285,14 @@ const LEAVES: Readonly<Record<Order['kind'], StableState | null>> = {
   undeploy: 'available'
 }
 
-function finished(order: Order, node: Node, seen: Observation, now: number): Change[] {
+function finished(order: Order, node: Node, now: number): Change[] {
   const state = LEAVES[order.kind]
-  const power = seen && 'power' in seen ? { powerState: seen.power, powerStateAt: now } : {}
   const changes: Change[] = [
     { put: 'order', row: { ...order, state: 'done', finishedAt: now } },
     {
       put: 'node',
       row: {
         ...node,
-        ...power,
         state: state ?? node.state,
         lastError: null,
         instanceUuid:

@@ -1,0 +1,81 @@
+// One BMC: OpenIPMI's ipmi_sim on its own address, suite 3, with our module (bmc-chassis.c) for power and boot flags.
+import { spawn } from 'node:child_process'
+import { closeSync, mkdirSync, openSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { MachinePlan, RackPlan } from './plan.ts'
+import { inNamespace, run } from './process.ts'
+
+const restartAfterMs = 1000
+
+/** Compiles the module that joins ipmi_sim to the daemon. */
+export function buildBmcModule(rack: RackPlan): void {
+  run(['tcc', '-shared', '-o', rack.daemon.bmcModule, join(import.meta.dirname, 'bmc-chassis.c')])
+}
+
+/** Starts a machine's BMC and keeps it running until closed; malformed packets can end ipmi_sim, as they do real BMCs. */
+export function startBmc(
+  rack: RackPlan,
+  machine: MachinePlan,
+  log: (message: string) => void
+): { close(): Promise<void> } {
+  const { bmc } = machine
+  const config = join(bmc.dir, 'lan.conf')
+  const commands = join(bmc.dir, 'commands')
+  mkdirSync(bmc.dir, { recursive: true, mode: 0o700 })
+  writeFileSync(config, lanConfig(rack, machine))
+  writeFileSync(commands, managementController)
+
+  let closing = false
+  let timer: NodeJS.Timeout | undefined
+  let stop = begin()
+
+  function begin(): () => Promise<void> {
+    const [program, ...args] = inNamespace(rack.bmcs.namespace, [
+      ...['ipmi_sim', '-n', '-c', config, '-f', commands, '-s', bmc.dir]
+    ])
+    const output = openSync(bmc.log, 'a')
+    const child = spawn(program!, args, { stdio: ['ignore', output, output] })
+    closeSync(output)
+    const ended = new Promise<void>((resolve) => child.on('close', () => resolve()))
+    void ended.then(() => {
+      if (closing) return
+      log(`${machine.name}: its BMC ended (see ${bmc.log}); starting it again`)
+      timer = setTimeout(() => (stop = begin()), restartAfterMs)
+    })
+    return async () => {
+      child.kill('SIGKILL')
+      await ended
+    }
+  }
+
+  return {
+    async close() {
+      closing = true
+      clearTimeout(timer)
+      await stop()
+    }
+  }
+}
+
+/** ipmi_lan(5). The GUID is the machine's SMBIOS UUID; only log-ins with a password are taken. */
+function lanConfig(rack: RackPlan, { name, uuid, bmc }: MachinePlan): string {
+  return `name "${name}"
+set_working_mc 0x20
+startlan 1
+  addr ${bmc.address} ${bmc.port}
+  priv_limit admin
+  allowed_auths_user md5
+  allowed_auths_operator md5
+  allowed_auths_admin md5
+  guid ${uuid.replaceAll('-', '')}
+endlan
+user 2 true "${bmc.username}" "${bmc.password}" admin 10
+loadlib "${rack.daemon.bmcModule}" "${rack.daemon.socket} ${name}"
+`
+}
+
+/** ipmi_sim_cmd(5): one management controller at the BMC's address, able to do chassis control. */
+const managementController = `mc_setbmc 0x20
+mc_add 0x20 0 no-device-sdrs 0x23 9 8 0x9f 0x1291 0xf02
+mc_enable 0x20
+`

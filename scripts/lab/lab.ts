@@ -1,0 +1,143 @@
+// The virtual rack as a whole: put it up, take it down, look at it, and reach into it. Everything is found again from
+// its plan (`rack.json` in the rack's folder), so any process can do the next step.
+import { randomBytes } from 'node:crypto'
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  closeSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync
+} from 'node:fs'
+import { connect } from 'node:net'
+import { dirname, join } from 'node:path'
+import { text } from 'node:stream/consumers'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { buildBmcModule } from './bmc.ts'
+import type { MachineStatus } from './machine.ts'
+import { buildNetwork, networkRemains, removeNetwork } from './network.ts'
+import { planRack, rackDir } from './plan.ts'
+import type { MachinePlan, RackOptions, RackPlan } from './plan.ts'
+import { inNamespace, recordedPid, run, startDetached, stopRecorded } from './process.ts'
+import { ovmf } from './qemu.ts'
+
+/** The project's folder. */
+export const root = dirname(dirname(import.meta.dirname))
+
+/** sun_path of unix(7) holds 108 bytes with the final zero. */
+const longestSocketPath = 107
+
+/** The plan of a rack that is up (or was left behind), if there is one of that name. */
+export function findRack(name: string): RackPlan | undefined {
+  const file = planFile(rackDir(root, name))
+  return existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as RackPlan) : undefined
+}
+
+/**
+ * Puts a rack up: networks, disks, BMCs, and every machine powered off. Nothing of it is kept when it fails.
+ * @throws Error when a rack of that name is there already, or with what failed
+ */
+export async function putUp(options: RackOptions): Promise<RackPlan> {
+  const rack = planRack(root, options, () => randomBytes(12).toString('base64url'))
+  if (existsSync(rack.dir) || networkRemains(rack).length > 0)
+    throw new Error(`a rack "${rack.name}" is there already; take it down first`)
+  if (rack.machines.some(({ consoleSocket }) => Buffer.byteLength(consoleSocket) > longestSocketPath))
+    throw new Error(
+      `the project's path is too long for Unix sockets (${longestSocketPath} bytes): ${rack.dir}`
+    )
+  try {
+    mkdirSync(rack.dir, { recursive: true, mode: 0o700 })
+    // Secrets inside: the BMCs' passwords.
+    writeFileSync(planFile(rack.dir), JSON.stringify(rack, null, 2), { mode: 0o600 })
+    rack.machines.forEach(makeDisks)
+    buildBmcModule(rack)
+    buildNetwork(rack)
+    startDetached([process.execPath, join(import.meta.dirname, 'daemon.ts'), planFile(rack.dir)], rack.daemon)
+    await until(
+      () => daemonStatus(rack).catch(() => undefined),
+      `the rack daemon does not answer; see ${rack.daemon.log}`
+    )
+    return rack
+  } catch (error) {
+    await takeDown(rack)
+    throw error
+  }
+}
+
+/** Ends every process of the rack and removes namespaces, links and files. Safe to repeat. */
+export async function takeDown(rack: RackPlan): Promise<void> {
+  await stopRecorded(rack.seed.pidFile)
+  await stopRecorded(rack.daemon.pidFile)
+  await removeNetwork(rack)
+  rmSync(rack.dir, { recursive: true, force: true })
+}
+
+/** Each machine's power and boot flags. @throws Error when the daemon is not running */
+export async function daemonStatus(rack: RackPlan): Promise<MachineStatus[]> {
+  const connection = connect(rack.daemon.socket)
+  connection.write('status\n')
+  return JSON.parse(await text(connection)) as MachineStatus[]
+}
+
+/** True while the rack's daemon, and with it every machine and BMC, is under control. */
+export const isRunning = (rack: RackPlan): boolean => recordedPid(rack.daemon.pidFile) !== undefined
+
+/** Runs a command in the seed's namespace, where the LAN, the BMCs and the API are in reach. */
+export function inSeed(rack: RackPlan, command: readonly string[], env: NodeJS.ProcessEnv = {}): string {
+  return run(inNamespace(rack.seed.namespace, command), { env: { ...process.env, ...env } })
+}
+
+/** Asks a machine's BMC over the BMC network with ipmitool, and answers what it prints. */
+export function ipmitool(rack: RackPlan, { bmc }: MachinePlan, ...args: string[]): string {
+  // The password goes by the environment: a command line can be read by everyone.
+  return inSeed(
+    rack,
+    [
+      'ipmitool',
+      '-I',
+      'lanplus',
+      '-C',
+      '3',
+      '-H',
+      bmc.address,
+      '-p',
+      `${bmc.port}`,
+      '-U',
+      bmc.username,
+      '-E',
+      ...args
+    ],
+    { IPMI_PASSWORD: bmc.password }
+  ).trim()
+}
+
+/** What a machine has said on its serial port since the rack was put up. */
+export function consoleText(machine: MachinePlan): string {
+  return existsSync(machine.consoleLog) ? readFileSync(machine.consoleLog, 'utf8') : ''
+}
+
+/** Polls until the answer is neither undefined nor false. @throws Error with `complaint` when time is up */
+export async function until<T>(
+  look: () => T | Promise<T>,
+  complaint: string,
+  { patienceMs = 10_000, everyMs = 50 }: { patienceMs?: number; everyMs?: number } = {}
+): Promise<NonNullable<T>> {
+  const deadline = Date.now() + patienceMs
+  for (;;) {
+    const found = await look()
+    if (found) return found
+    if (Date.now() > deadline) throw new Error(complaint)
+    await sleep(everyMs)
+  }
+}
+
+const planFile = (dir: string): string => join(dir, 'rack.json')
+
+function makeDisks(machine: MachinePlan): void {
+  closeSync(openSync(machine.disk, 'w'))
+  truncateSync(machine.disk, machine.diskGiB * 1024 ** 3)
+  if (machine.firmware === 'uefi') copyFileSync(ovmf.variables, machine.efiVariables)
+}

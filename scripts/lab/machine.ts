@@ -1,0 +1,87 @@
+// A machine of the rack as its BMC sees it: the chassis (chassis.ts) joined to the process (qemu.ts).
+import { answerChassis, bootBegan, bootOrder, newChassis } from './chassis.ts'
+import type { ChassisAction } from './chassis.ts'
+import type { MachinePlan } from './plan.ts'
+import { startQemu } from './qemu.ts'
+import type { Qemu } from './qemu.ts'
+
+export type MachineStatus = { name: string; power: 'on' | 'off'; pid?: number; bootFlags: string }
+
+export type Machine = {
+  /** Answers one IPMI chassis request; what it asks for is begun, not awaited, as with a real BMC. */
+  chassis(request: readonly number[]): number[]
+  status(): MachineStatus
+  /** Takes the power away; resolves when the machine is off. */
+  close(): Promise<void>
+}
+
+/** @param namespace the LAN's network namespace, where the machine's tap is */
+export function createMachine(plan: MachinePlan, namespace: string, log: (message: string) => void): Machine {
+  let chassis = newChassis
+  let qemu: Qemu | undefined
+  let work: Promise<void> = Promise.resolve()
+
+  const nextBootOrder = () => bootOrder(chassis, plan.firmware, plan.bootOrder, Date.now())
+
+  function powerOn(): Promise<void> {
+    if (qemu) return Promise.resolve()
+    const order = nextBootOrder()
+    log(`${plan.name}: on, boots ${order.join(', then ')}`)
+    const started = startQemu(plan, namespace, order, {
+      onReset() {
+        log(`${plan.name}: reset, boots ${nextBootOrder().join(', then ')}`)
+        chassis = bootBegan(chassis)
+        then(tellBootOrder)
+      },
+      onEnd(problem) {
+        log(`${plan.name}: off${problem && `: ${problem}`}`)
+        qemu = undefined
+      }
+    })
+    qemu = started.qemu
+    chassis = bootBegan(chassis)
+    return started.ready.then(tellBootOrder)
+  }
+
+  async function tellBootOrder(): Promise<void> {
+    await qemu?.setBootOrder(nextBootOrder())
+  }
+
+  const actions: Record<ChassisAction, () => Promise<void> | undefined> = {
+    on: powerOn,
+    off: () => qemu?.cutPower(),
+    cycle: async () => {
+      await qemu?.cutPower()
+      await powerOn()
+    },
+    reset: () => qemu?.reset(),
+    nmi: () => qemu?.nmi(),
+    soft: () => qemu?.pressPower()
+  }
+
+  /** One thing at a time, in the order asked. */
+  function then(action: () => Promise<void> | undefined): void {
+    work = work.then(action).catch((error: Error) => log(`${plan.name}: ${error.message}`))
+  }
+
+  return {
+    chassis(request) {
+      const before = chassis.bootFlags
+      const answer = answerChassis(request, chassis, qemu ? 'on' : 'off', Date.now())
+      chassis = answer.chassis
+      if (chassis.bootFlags !== before) then(tellBootOrder)
+      if (answer.action) then(actions[answer.action])
+      return answer.reply
+    },
+    status: () => ({
+      name: plan.name,
+      power: qemu ? 'on' : 'off',
+      ...(qemu ? { pid: qemu.pid } : {}),
+      bootFlags: Buffer.from(chassis.bootFlags).toString('hex')
+    }),
+    async close() {
+      then(actions.off)
+      await work
+    }
+  }
+}

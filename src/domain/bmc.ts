@@ -7,7 +7,8 @@ export type PowerState = 'on' | 'off'
 export type BootDevice = 'none' | 'pxe' | 'disk' | 'cdrom' | 'bios' | 'safe'
 
 export type BootDeviceSetting = {
-  device: BootDevice
+  /** 'other': a device of the BMC's that has no word here (remote media, floppy, diagnostics); it cannot be asked for. */
+  device: BootDevice | 'other'
   persistent: boolean
   /** The EFI bit: the override asks for an EFI boot rather than a legacy one. */
   efi: boolean

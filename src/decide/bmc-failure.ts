@@ -1,0 +1,196 @@
+// What can go wrong with a BMC, told apart and in words for the person who has to act. No message holds a secret.
+
+import { AppError } from '../domain/error.ts'
+import { completionWords } from '../wire/ipmi/codes.ts'
+
+/** Where the BMC is and as whom we log in; a BmcAccess will do. */
+export type BmcSubject = { address: string; port: number; username: string; privilege: string }
+
+/** One cipher suite the BMC would not log us in with. `status` null: it answered, but not what was asked. */
+export type SuiteRefusal = { suite: number; status: number | null; words: string }
+
+/** What had been heard from the address when time ran out. */
+export type Heard =
+  | { kind: 'nothing' }
+  | { kind: 'port-closed' }
+  | { kind: 'only-ipmi-1.5' }
+  | { kind: 'not-ipmi'; words: string }
+  | { kind: 'stopped'; missing: string }
+
+/** Time ran out after `seconds`. */
+export function timedOut(bmc: BmcSubject, seconds: number, heard: Heard): AppError {
+  const within = `within ${Number(seconds.toFixed(1))} s`
+  switch (heard.kind) {
+    case 'nothing':
+      return failure(
+        'bmc-unreachable',
+        bmc,
+        `nothing answered ${within}. Check the address and the cabling, and that IPMI over LAN is enabled on the BMC`
+      )
+    case 'port-closed':
+      return failure(
+        'bmc-unreachable',
+        bmc,
+        'the host is there but nothing listens on that port. Check the address and port, and enable IPMI over LAN on the BMC'
+      )
+    case 'only-ipmi-1.5':
+      return failure(
+        'bmc-protocol',
+        bmc,
+        'it speaks IPMI 1.5 only, and IPMI 2.0 (RMCP+) is needed. Update its firmware or enable IPMI 2.0 on it'
+      )
+    case 'not-ipmi':
+      return failure(
+        'bmc-protocol',
+        bmc,
+        `it answered, but not in valid IPMI: ${heard.words}. Check that this is the address of a BMC`
+      )
+    case 'stopped':
+      return failure(
+        'bmc-unreachable',
+        bmc,
+        `it answered at first, then left ${heard.missing} unanswered (gave up ${within}). The network loses packets or the BMC hangs; if it stays so, restart the BMC`
+      )
+  }
+}
+
+export function wrongPassword(bmc: BmcSubject): AppError {
+  return failure(
+    'bmc-auth',
+    bmc,
+    `the password for user "${bmc.username}" does not match the BMC's (a few BMCs answer an unknown user in the same way). Correct ipmi_password, or set the password on the BMC; nothing is retried, so that the BMC does not lock the user`,
+    { reason: 'password' }
+  )
+}
+
+export function unknownUser(bmc: BmcSubject): AppError {
+  return failure(
+    'bmc-auth',
+    bmc,
+    `the BMC has no enabled user "${bmc.username}" with IPMI access over LAN. Correct ipmi_username, or enable the user on the BMC`,
+    { reason: 'username' }
+  )
+}
+
+export function wrongKg(bmc: BmcSubject, configured: boolean): AppError {
+  const words = configured
+    ? 'the BMC key (ipmi_hex_kg_key) does not match the one set on the BMC'
+    : 'a BMC key (K_g) is set on the BMC and none is configured: set ipmi_hex_kg_key, or clear the key on the BMC'
+  return failure('bmc-auth', bmc, `the user's password is right, but ${words}`, { reason: 'kg' })
+}
+
+/** `offered` are the suites the BMC lists, or null where it does not say. */
+export function noCommonSuite(
+  bmc: BmcSubject,
+  refusals: readonly SuiteRefusal[],
+  offered: readonly number[] | null
+): AppError {
+  const tried = refusals.map(({ suite, words }) => `${suite} (${words})`).join(', ')
+  const offers = offered === null ? 'it does not tell which it offers' : `it offers ${listed(offered)}`
+  return failure(
+    'bmc-cipher',
+    bmc,
+    `it accepted none of the cipher suites tried: ${tried}; ${offers}. Enable suite 17 or 3 on the BMC`,
+    { refusals, offered }
+  )
+}
+
+/** The configured suites are all ones that must not be used. */
+export function suitesNotAllowed(bmc: BmcSubject, suites: readonly number[]): AppError {
+  return failure(
+    'bmc-cipher',
+    bmc,
+    `none of the configured cipher suites (${listed(suites)}) may be used: they give away passwords or let anyone in. Use 17 or 3`
+  )
+}
+
+export function roleRefused(bmc: BmcSubject, refusals: readonly SuiteRefusal[]): AppError {
+  const answers = refusals.map(({ suite, words }) => `suite ${suite}: ${words}`).join('; ')
+  return failure(
+    'bmc-privilege',
+    bmc,
+    `user "${bmc.username}" may not log in as ${bmc.privilege} (${answers}). Raise the user's and the channel's privilege limit on the BMC, or set ipmi_priv_level lower`,
+    { refusals }
+  )
+}
+
+export function noFreeSession(bmc: BmcSubject, refusals: readonly SuiteRefusal[]): AppError {
+  return failure(
+    'bmc-busy',
+    bmc,
+    'it has no free session. Close other consoles and tools that use it; forgotten sessions end by themselves after about a minute',
+    { refusals }
+  )
+}
+
+/** The BMC kept answering `command` with a code that asks to wait. */
+export function nodeBusy(bmc: BmcSubject, command: string, completionCode: number): AppError {
+  return failure(
+    'bmc-busy',
+    bmc,
+    `it stayed busy at ${command} (${completionWords(completionCode)}). Try again later; if it stays so, restart the BMC`,
+    { completionCode }
+  )
+}
+
+export function refused(
+  bmc: BmcSubject,
+  command: string,
+  completionCode: number,
+  own?: Readonly<Record<number, string>>
+): AppError {
+  return failure(
+    'bmc-refused',
+    bmc,
+    `it refused ${command} (${completionWords(completionCode, own)}). See the BMC's own log or set-up for the reason`,
+    { completionCode }
+  )
+}
+
+export function privilegeTooLow(bmc: BmcSubject, command: string, completionCode: number): AppError {
+  return failure(
+    'bmc-privilege',
+    bmc,
+    `user "${bmc.username}" as ${bmc.privilege} may not use ${command}. Raise the user's and the channel's privilege limit on the BMC, or ipmi_priv_level`,
+    { completionCode }
+  )
+}
+
+/** The answer to `command` is authentic but out of shape. */
+export function malformedAnswer(bmc: BmcSubject, command: string, words: string): AppError {
+  return failure(
+    'bmc-protocol',
+    bmc,
+    `its answer to ${command} makes no sense: ${words}. Update the BMC's firmware`
+  )
+}
+
+/** The BMC took its turn for other orders of ours for longer than an operation may wait. */
+export function queueFull(bmc: BmcSubject, seconds: number): AppError {
+  return failure(
+    'bmc-busy',
+    bmc,
+    `earlier operations on it were not over within ${Number(seconds.toFixed(1))} s. Try again when they are`
+  )
+}
+
+function failure(
+  code:
+    | 'bmc-unreachable'
+    | 'bmc-auth'
+    | 'bmc-cipher'
+    | 'bmc-privilege'
+    | 'bmc-busy'
+    | 'bmc-refused'
+    | 'bmc-protocol',
+  bmc: BmcSubject,
+  words: string,
+  detail: Record<string, unknown> = {}
+): AppError {
+  const where = bmc.address.includes(':') ? `[${bmc.address}]:${bmc.port}` : `${bmc.address}:${bmc.port}`
+  return new AppError(code, `BMC ${where}: ${words}.`, { address: bmc.address, port: bmc.port, ...detail })
+}
+
+function listed(numbers: readonly number[]): string {
+  return numbers.length === 0 ? 'none' : numbers.join(', ')
+}

@@ -1,0 +1,144 @@
+// Whole rows from a few words, for tests: everything not said has a plain value.
+
+import type { Image } from '../../src/domain/image.ts'
+import type { Instance } from '../../src/domain/instance.ts'
+import type { Disk, Inventory } from '../../src/domain/inventory.ts'
+import type { Node, Port } from '../../src/domain/node.ts'
+import type { Order } from '../../src/domain/order.ts'
+
+export const NOW = 1_800_000_000_000
+
+export function aNode(given: Partial<Node> = {}): Node {
+  return {
+    uuid: '6e6f6465-0000-4000-8000-000000000001',
+    name: 'ctl-1',
+    driver: 'ipmi',
+    driverInfo: { ipmi_address: '127.0.0.1', ipmi_username: 'admin', ipmi_password: 'secret' },
+    properties: { capabilities: 'boot_mode:uefi' },
+    extra: {},
+    instanceInfo: {},
+    instanceUuid: null,
+    resourceClass: null,
+    description: null,
+    owner: null,
+    state: 'available',
+    powerState: null,
+    powerStateAt: null,
+    lastError: null,
+    maintenance: false,
+    maintenanceReason: null,
+    inventory: null,
+    provisionUpdatedAt: null,
+    createdAt: NOW,
+    updatedAt: null,
+    ...given
+  }
+}
+
+export function aPort(given: Partial<Port> = {}): Port {
+  return {
+    uuid: '706f7274-0000-4000-8000-000000000001',
+    nodeUuid: '6e6f6465-0000-4000-8000-000000000001',
+    address: '52:54:00:00:00:01',
+    pxeEnabled: true,
+    physicalNetwork: null,
+    localLinkConnection: {},
+    extra: {},
+    reservedIp: '192.0.2.100',
+    createdAt: NOW,
+    updatedAt: null,
+    ...given
+  }
+}
+
+export function anOrder(given: Partial<Order> = {}): Order {
+  return {
+    id: '6f726465-0000-4000-8000-000000000001',
+    kind: 'deploy',
+    nodeUuid: '6e6f6465-0000-4000-8000-000000000001',
+    imageId: '696d6167-0000-4000-8000-000000000001',
+    instanceUuid: '696e7374-0000-4000-8000-000000000001',
+    state: 'open',
+    attempt: 1,
+    token: 'a'.repeat(64),
+    attemptStartedAt: NOW,
+    notBefore: NOW,
+    ticks: {},
+    asked: null,
+    trouble: null,
+    progress: null,
+    failure: null,
+    createdAt: NOW,
+    finishedAt: null,
+    ...given
+  }
+}
+
+export function anImage(given: Partial<Image> = {}): Image {
+  return {
+    id: '696d6167-0000-4000-8000-000000000001',
+    name: 'tiny',
+    digest: 'd'.repeat(64),
+    sha256: 'e'.repeat(64),
+    size: 64 * 2 ** 20,
+    chunkSize: 8 * 2 ** 20,
+    storedSize: 20 * 2 ** 20,
+    format: 'qcow2',
+    createdAt: NOW,
+    ...given
+  }
+}
+
+export function anInstance(given: Partial<Instance> = {}): Instance {
+  return {
+    uuid: '696e7374-0000-4000-8000-000000000001',
+    nodeUuid: '6e6f6465-0000-4000-8000-000000000001',
+    imageId: '696d6167-0000-4000-8000-000000000001',
+    hostname: 'ctl-1',
+    publicKeys: {},
+    userData: null,
+    metadata: {},
+    token: 'b'.repeat(64),
+    createdAt: NOW,
+    ...given
+  }
+}
+
+export function aDisk(given: Partial<Disk> = {}): Disk {
+  return {
+    path: '/dev/vda',
+    size: 4 * 2 ** 30,
+    serial: 'S1',
+    wwn: null,
+    model: null,
+    vendor: null,
+    rotational: false,
+    removable: false,
+    readOnly: false,
+    logicalSectorSize: 512,
+    signatures: [],
+    ...given
+  }
+}
+
+export function anInventory(given: Partial<Inventory> = {}): Inventory {
+  return {
+    uuid: '6e6f6465-0000-4000-8000-000000000001',
+    serial: 'SN1',
+    vendor: 'Seedling',
+    model: 'rack',
+    bootMode: 'uefi',
+    bootInterface: '52:54:00:00:00:01',
+    arch: 'x86_64',
+    secureBoot: false,
+    cpus: 1,
+    cpuModel: null,
+    memoryMiB: 1024,
+    interfaces: [
+      { name: 'eth0', mac: '52:54:00:00:00:01', carrier: true, driver: 'virtio_net', speedMbps: null }
+    ],
+    disks: [aDisk()],
+    clock: null,
+    ...given
+  }
+}

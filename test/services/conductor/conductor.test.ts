@@ -1,0 +1,149 @@
+import { pino } from 'pino'
+import t from 'tap'
+import { startConductor } from '../../../services/conductor/conductor.ts'
+import { createApply } from '../../../services/store/apply.ts'
+import { createFacts } from '../../../services/store/facts.ts'
+import { openStore } from '../../../services/store/open.ts'
+import type { Bmc, PowerState } from '../../../src/domain/bmc.ts'
+import { AppError } from '../../../src/domain/error.ts'
+import type { Order } from '../../../src/domain/order.ts'
+import { aNode, anImage, anInstance, anOrder, aPort } from '../../support/builders.ts'
+
+/** A BMC in memory that writes down what it was asked. */
+function aBmc(power: PowerState) {
+  const asked: string[] = []
+  const state = { power, trouble: null as AppError | null, ignore: 0 }
+  const bmc: Bmc = {
+    async powerState() {
+      if (state.trouble) throw state.trouble
+      return state.power
+    },
+    async powerOn() {
+      asked.push('on')
+      if (state.ignore-- <= 0) state.power = 'on'
+    },
+    async powerOff() {
+      asked.push('off')
+      state.power = 'off'
+    },
+    async bootDevice() {
+      return { device: 'none', persistent: false, efi: false, valid: false }
+    },
+    async setBootDevice(device, { persistent, efi }) {
+      asked.push(`${device} efi=${efi}`)
+      return { device, persistent, efi, valid: true }
+    }
+  }
+  return { bmc, asked, state }
+}
+
+function world(
+  t: { testdir(): string; teardown(fn: () => unknown): void },
+  order: Order,
+  bmc: Bmc,
+  folder = t.testdir()
+) {
+  const store = openStore(folder)
+  const apply = createApply(store)
+  const facts = createFacts(store)
+  const put = (row: Order) => store.commit(() => apply([{ put: 'order', row }]))
+  if (!facts.node('ctl-1'))
+    store.commit(() =>
+      apply([
+        { put: 'node', row: aNode({ createdAt: Date.now() }) },
+        { put: 'port', row: aPort() },
+        { put: 'image', row: anImage() },
+        { put: 'instance', row: anInstance() },
+        { put: 'order', row: order }
+      ])
+    )
+  const start = () =>
+    startConductor({
+      store,
+      facts,
+      apply,
+      log: pino({ level: 'silent' }),
+      now: () => Date.now(),
+      token: () => 'f'.repeat(64),
+      limits: {
+        attempts: 3,
+        agentSeconds: 60,
+        writeStallSeconds: 60,
+        instanceSeconds: 60,
+        minimumOffSeconds: 0
+      },
+      bmc: () => bmc,
+      pollSeconds: 0
+    })
+  return { store, facts, apply, put, start }
+}
+
+const fresh = (given: Partial<Order> = {}): Order =>
+  anOrder({ createdAt: Date.now(), attemptStartedAt: Date.now(), notBefore: 0, ...given })
+
+async function until(what: () => boolean, seconds = 8): Promise<void> {
+  const end = Date.now() + seconds * 1000
+  while (!what()) {
+    if (Date.now() > end) throw new Error('it did not come about')
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+}
+
+t.test('a deploy from a running machine to active', async (t) => {
+  const { bmc, asked } = aBmc('on')
+  const { store, facts, apply, start } = world(t, fresh(), bmc)
+  const conductor = start()
+  const order = () => facts.latestOrder(aNode().uuid) as Order
+  await until(() => order().ticks['powered-on'] !== undefined)
+  t.same(asked, ['off', 'pxe efi=true', 'on'], 'off, then boot device and power together')
+  for (const milestone of ['agent-seen', 'image-written', 'instance-up'] as const) {
+    const { id, attempt } = order()
+    store.commit(() => apply([{ tick: milestone, orderId: id, attempt, at: Date.now() }]))
+    conductor.wake(aNode().uuid)
+  }
+  await until(() => order().state === 'done')
+  t.match(facts.node('ctl-1'), { state: 'active', powerState: 'on', instanceUuid: anInstance().uuid })
+  t.equal(asked.length, 3, 'nothing more was asked of the BMC')
+  await conductor.close()
+  store.close()
+})
+
+t.test('a conductor that is lost at any line goes on where the rows say', async (t) => {
+  const { bmc, asked } = aBmc('on')
+  const { store, facts, start } = world(t, fresh({ kind: 'reboot', imageId: null, instanceUuid: null }), bmc)
+  const order = () => facts.latestOrder(aNode().uuid) as Order
+  for (let lives = 0; lives < 40 && order().state === 'open'; lives++) {
+    const conductor = start()
+    await new Promise((resolve) => setTimeout(resolve, 60 + lives * 5))
+    await conductor.close()
+  }
+  t.equal(order().state, 'done')
+  t.same(asked, ['off', 'on'], 'each act once, however often the process was lost')
+  store.close()
+})
+
+t.test('a BMC that cannot be reached is told and tried again', async (t) => {
+  const { bmc, state } = aBmc('off')
+  state.trouble = new AppError('bmc-unreachable', 'nothing answered at 127.0.0.1:623')
+  const { store, facts, start } = world(t, fresh({ kind: 'power-on' }), bmc)
+  const conductor = start()
+  const order = () => facts.latestOrder(aNode().uuid) as Order
+  await until(() => order().trouble !== null)
+  t.match(order(), { state: 'open', trouble: { code: 'bmc-unreachable', count: 1 } })
+  state.trouble = null
+  await until(() => order().state === 'done')
+  t.ok(facts.events(0, 100).some(({ kind }) => kind === 'bmc-trouble'))
+  await conductor.close()
+  store.close()
+})
+
+t.test('a wrong password ends the order with the reason on the node', async (t) => {
+  const { bmc, state } = aBmc('off')
+  state.trouble = new AppError('bmc-auth', 'wrong password for admin')
+  const { store, facts, start } = world(t, fresh(), bmc)
+  const conductor = start()
+  await until(() => facts.latestOrder(aNode().uuid)?.state === 'failed')
+  t.equal(facts.node('ctl-1')?.lastError, 'wrong password for admin')
+  await conductor.close()
+  store.close()
+})

@@ -165,6 +165,20 @@ export function malformedAnswer(bmc: BmcSubject, command: string, words: string)
   )
 }
 
+/** Not a packet could be sent: the name does not resolve, or there is no route. */
+export function cannotSend(bmc: BmcSubject, words: string): AppError {
+  return failure(
+    'bmc-unreachable',
+    bmc,
+    `nothing can be sent to it (${words}). Check ipmi_address, and this host's name resolution and routes to the BMC network`
+  )
+}
+
+/** Seedling is about to end; what was asked of the BMC may or may not have been done. */
+export function stopping(bmc: BmcSubject): AppError {
+  return failure('bmc-busy', bmc, 'cut short because Seedling is stopping. Try again when it is back')
+}
+
 /** The BMC took its turn for other orders of ours for longer than an operation may wait. */
 export function queueFull(bmc: BmcSubject, seconds: number): AppError {
   return failure(

@@ -1,0 +1,516 @@
+// A reference BMC on UDP: the server's side of src/wire/ipmi, with users, sessions, power, boot options, and faults to
+// switch on. It is strict where a good BMC is, so what it accepts, a good BMC accepts (test/services/bmc/fake-bmc.test.ts
+// proves it with ipmitool).
+
+import { randomBytes } from 'node:crypto'
+import { createSocket, type RemoteInfo } from 'node:dgram'
+import type { AddressInfo } from 'node:net'
+import type { BmcAccess, PowerState } from '../../src/domain/bmc.ts'
+import { decodeAsf, encodeAsf } from '../../src/wire/ipmi/asf.ts'
+import {
+  algorithmNumbers,
+  cipherSuite,
+  suiteOfAlgorithms,
+  type CipherSuite
+} from '../../src/wire/ipmi/cipher-suite.ts'
+import { COMPLETION, RMCP_PLUS_STATUS } from '../../src/wire/ipmi/codes.ts'
+import { chassisControl } from '../../src/wire/ipmi/command/chassis-control.ts'
+import { getChassisStatus } from '../../src/wire/ipmi/command/chassis-status.ts'
+import { closeSession } from '../../src/wire/ipmi/command/close-session.ts'
+import type { Command } from '../../src/wire/ipmi/command/command.ts'
+import { getChannelAuthCapabilities } from '../../src/wire/ipmi/command/get-channel-auth-capabilities.ts'
+import {
+  CIPHER_SUITE_PIECE,
+  encodeSuiteRecord,
+  getChannelCipherSuites
+} from '../../src/wire/ipmi/command/get-channel-cipher-suites.ts'
+import { getDeviceId } from '../../src/wire/ipmi/command/get-device-id.ts'
+import { getSystemGuid } from '../../src/wire/ipmi/command/get-system-guid.ts'
+import { PRIVILEGE, setSessionPrivilege } from '../../src/wire/ipmi/command/set-session-privilege.ts'
+import {
+  BOOT_PARAMETER,
+  getSystemBootOptions,
+  SET_IN_PROGRESS,
+  setSystemBootOptions,
+  type BootFlags,
+  type BootParameter
+} from '../../src/wire/ipmi/command/system-boot-options.ts'
+import {
+  rakp2Code,
+  rakp3Code,
+  rakp4Check,
+  sameCode,
+  sessionIntegrityKey,
+  sessionKeys,
+  type RakpFacts,
+  type SessionKeys
+} from '../../src/wire/ipmi/keys.ts'
+import { decodeRequest, encodeResponse, type IpmiRequest } from '../../src/wire/ipmi/message.ts'
+import { decodeOpenSessionRequest, encodeOpenSessionResponse } from '../../src/wire/ipmi/open-session.ts'
+import { decodeRakp1, decodeRakp3, encodeRakp2, encodeRakp4 } from '../../src/wire/ipmi/rakp.ts'
+import { decodeRmcp, encodeRmcp } from '../../src/wire/ipmi/rmcp.ts'
+import { decodeHeader, encodePlain, open, PAYLOAD, seal } from '../../src/wire/ipmi/rmcp-plus.ts'
+import {
+  EMPTY_WINDOW,
+  nextSequence,
+  receiveSequence,
+  type SequenceWindow
+} from '../../src/wire/ipmi/sequence-window.ts'
+import { decodeSessionless, encodeSessionless } from '../../src/wire/ipmi/sessionless.ts'
+import { WireError } from '../../src/wire/wire-error.ts'
+
+export type FakeBmcOptions = {
+  /** Passwords by user name. */
+  users?: Record<string, string>
+  /** Highest privilege by user name; administrator where nothing is said. */
+  privilegeLimits?: Record<string, number>
+  /** Cipher suites it accepts. */
+  suites?: readonly number[]
+  /** The BMC key as hex; empty: none is set. */
+  kg?: string
+  address?: string
+  port?: number
+  power?: PowerState
+  /** Told of every change of power. */
+  onPower?: (power: PowerState) => void
+}
+
+/** Change these at any time; all are off at first. */
+export type FakeBmcFaults = {
+  /** Hears nothing. */
+  silent: boolean
+  /** So many of the next packets are lost on their way in. */
+  dropNext: number
+  /** Asked for each packet, in and out: is it lost? */
+  loses: () => boolean
+  /** Every answer is sent twice. */
+  duplicates: boolean
+  /** So many of the next commands are answered with `busyCode`. */
+  busy: number
+  busyCode: number
+  /** Open sessions there may be. */
+  sessionLimit: number
+  /** Boot parameters it says it does not have. */
+  refusedParameters: readonly number[]
+  /** Parameter 5 is refused until "set in progress" is cleared. */
+  bootOptionsTaken: boolean
+  /** Spoils a byte of its answer. */
+  tamper: 'rakp-2' | 'rakp-4' | 'command' | null
+  /** Open Session chooses this suite, whatever was asked. */
+  chooses: number | null
+  /** Every Open Session Request is answered with this status. */
+  openStatus: number | null
+  /** Knows no RMCP+. */
+  only15: boolean
+  /** Commands (by name) that are carried out and not answered, and how many times. */
+  mute: Record<string, number>
+  /** Commands (by name) refused with this completion code. */
+  refuses: Record<string, number>
+  /** Answers end after so many bytes of data. */
+  cutAnswers: number
+}
+
+export type FakeBmc = {
+  address: string
+  port: number
+  power: PowerState
+  /** Parameter 5 as last set. */
+  boot: BootFlags
+  /** Parameter 3 as last set. */
+  keep: number
+  faults: FakeBmcFaults
+  /** What was asked, in order: "Open Session Request", "RAKP 1", …, or a command's name. */
+  asked: string[]
+  /** Sessions that are open now. */
+  sessions(): number
+  /** Loses all sessions, as a restart of the BMC does. */
+  restart(): void
+  /** How to reach it as its first user. */
+  access(changes?: Partial<BmcAccess>): BmcAccess
+  close(): Promise<void>
+}
+
+type Session = {
+  suite: CipherSuite
+  consoleSessionId: number
+  bmcSessionId: number
+  bmcRandom: Buffer
+  facts: RakpFacts | null
+  sik: Buffer
+  keys: SessionKeys | null
+  privilege: number
+  limit: number
+  sequence: number
+  window: SequenceWindow
+}
+
+const GUID = Buffer.from('00112233445566778899aabbccddeeff', 'hex')
+const CHANNEL = 1
+
+export async function startFakeBmc(options: FakeBmcOptions = {}): Promise<FakeBmc> {
+  const users = options.users ?? { admin: 'secret123' }
+  const suites = options.suites ?? [17, 3]
+  const kg = Buffer.from(options.kg ?? '', 'hex')
+  const address = options.address ?? '127.0.0.1'
+  const sessions = new Map<number, Session>()
+  const socket = createSocket(address.includes(':') ? 'udp6' : 'udp4')
+  let bootOptionsTakenCleared = false
+
+  const bmc: FakeBmc = {
+    address,
+    port: 0,
+    power: options.power ?? 'off',
+    boot: { valid: false, persistent: false, efi: false, device: 0 },
+    keep: 0,
+    faults: {
+      silent: false,
+      dropNext: 0,
+      loses: () => false,
+      duplicates: false,
+      busy: 0,
+      busyCode: COMPLETION.nodeBusy,
+      sessionLimit: 16,
+      refusedParameters: [],
+      bootOptionsTaken: false,
+      tamper: null,
+      chooses: null,
+      openStatus: null,
+      only15: false,
+      mute: {},
+      refuses: {},
+      cutAnswers: Infinity
+    },
+    asked: [],
+    sessions: () => [...sessions.values()].filter(({ keys }) => keys !== null).length,
+    restart: () => sessions.clear(),
+    access(changes = {}) {
+      const [username = '', password = ''] = Object.entries(users)[0] ?? []
+      return {
+        driver: 'ipmi',
+        address,
+        port: bmc.port,
+        username,
+        password,
+        cipherSuites: [17, 3],
+        kg: options.kg ?? '',
+        privilege: 'administrator',
+        ...changes
+      }
+    },
+    close: () => new Promise((resolve) => socket.close(() => resolve()))
+  }
+  const { faults } = bmc
+
+  socket.on('message', (bytes, from) => {
+    if (faults.silent || faults.loses()) return
+    if (faults.dropNext > 0) {
+      faults.dropNext--
+      return
+    }
+    let answer: Buffer | null
+    try {
+      answer = answerTo(bytes)
+    } catch (error) {
+      if (error instanceof WireError) return
+      throw error
+    }
+    if (answer) for (let times = faults.duplicates ? 2 : 1; times > 0; times--) reply(answer, from)
+  })
+
+  function reply(answer: Buffer, { port, address: to }: RemoteInfo): void {
+    if (!faults.loses()) socket.send(answer, port, to)
+  }
+
+  function answerTo(bytes: Buffer): Buffer | null {
+    const { messageClass, body } = decodeRmcp(bytes)
+    if (messageClass === 'asf') {
+      const { type, tag } = decodeAsf(body)
+      return type === 'ping' ? encodeRmcp('asf', encodeAsf({ type: 'pong', tag, ipmi: true })) : null
+    }
+    if (body[0] !== 0x06) {
+      const answer = command(decodeRequest(decodeSessionless(body)), null)
+      return answer && encodeRmcp('ipmi', encodeSessionless(answer))
+    }
+    if (faults.only15) return null
+    const { payloadType, sessionId, payload } = decodeHeader(body)
+    if (sessionId !== 0) return inSession(sessionId, body)
+    switch (payloadType) {
+      case PAYLOAD.ipmi: {
+        const answer = command(decodeRequest(payload), null)
+        return answer && plain(PAYLOAD.ipmi, answer)
+      }
+      case PAYLOAD.openSessionRequest:
+        return plain(PAYLOAD.openSessionResponse, openSession(payload))
+      case PAYLOAD.rakp1:
+        return plain(PAYLOAD.rakp2, rakp1(payload))
+      case PAYLOAD.rakp3: {
+        const answer = rakp3(payload)
+        return answer && plain(PAYLOAD.rakp4, answer)
+      }
+      default:
+        return null
+    }
+  }
+
+  function openSession(payload: Buffer): Buffer {
+    const { tag, privilege, consoleSessionId, algorithms } = decodeOpenSessionRequest(payload)
+    bmc.asked.push('Open Session Request')
+    const refuse = (status: number) =>
+      encodeOpenSessionResponse({ tag, status, consoleSessionId, refused: true })
+    if (faults.openStatus !== null) return refuse(faults.openStatus)
+    if (bmc.sessions() >= faults.sessionLimit) return refuse(RMCP_PLUS_STATUS.noResources)
+    const asked = suiteOfAlgorithms(algorithms)
+    const suite = faults.chooses === null ? asked : cipherSuite(faults.chooses)
+    if (!suite || (faults.chooses === null && !suites.includes(suite.id))) {
+      return refuse(RMCP_PLUS_STATUS.noMatchingSuite)
+    }
+    const bmcSessionId = randomBytes(4).readUInt32LE() || 1
+    sessions.set(bmcSessionId, {
+      suite,
+      consoleSessionId,
+      bmcSessionId,
+      bmcRandom: randomBytes(16),
+      facts: null,
+      sik: Buffer.alloc(0),
+      keys: null,
+      privilege: PRIVILEGE.user,
+      limit: PRIVILEGE.administrator,
+      sequence: 0,
+      window: EMPTY_WINDOW
+    })
+    return encodeOpenSessionResponse({
+      tag,
+      status: 0,
+      privilege: privilege || PRIVILEGE.administrator,
+      consoleSessionId,
+      bmcSessionId,
+      algorithms: algorithmNumbers(suite)
+    })
+  }
+
+  function rakp1(payload: Buffer): Buffer {
+    const { tag, bmcSessionId, consoleRandom, role, username } = decodeRakp1(payload)
+    bmc.asked.push('RAKP 1')
+    const session = sessions.get(bmcSessionId)
+    const consoleSessionId = session?.consoleSessionId ?? 0
+    const refuse = (status: number) => encodeRakp2({ tag, status, consoleSessionId, refused: true })
+    if (!session) return refuse(RMCP_PLUS_STATUS.invalidSessionId)
+    const password = users[username.toString()]
+    if (password === undefined) return refuse(RMCP_PLUS_STATUS.unauthorizedName)
+    const limit = options.privilegeLimits?.[username.toString()] ?? PRIVILEGE.administrator
+    if ((role & 0x0f) > limit) return refuse(RMCP_PLUS_STATUS.unauthorizedRole)
+    const { bmcRandom } = session
+    session.facts = {
+      consoleSessionId,
+      bmcSessionId,
+      consoleRandom: Buffer.from(consoleRandom),
+      bmcRandom,
+      bmcGuid: GUID,
+      role,
+      username: Buffer.from(username)
+    }
+    session.limit = role & 0x0f
+    const code = rakp2Code(session.suite, Buffer.from(password), session.facts)
+    if (faults.tamper === 'rakp-2') spoil(code)
+    return encodeRakp2({ tag, status: 0, consoleSessionId, bmcRandom, bmcGuid: GUID, code })
+  }
+
+  function rakp3(payload: Buffer): Buffer | null {
+    const { tag, status, bmcSessionId, code } = decodeRakp3(payload)
+    bmc.asked.push('RAKP 3')
+    const session = sessions.get(bmcSessionId)
+    const consoleSessionId = session?.consoleSessionId ?? 0
+    const refuse = (words: number) => encodeRakp4({ tag, status: words, consoleSessionId, refused: true })
+    if (!session?.facts) return refuse(RMCP_PLUS_STATUS.inactiveSessionId)
+    if (status !== 0) {
+      sessions.delete(bmcSessionId)
+      return null
+    }
+    const { facts, suite } = session
+    const password = Buffer.from(users[facts.username.toString()] ?? '')
+    if (!sameCode(code, rakp3Code(suite, password, facts))) {
+      sessions.delete(bmcSessionId)
+      return refuse(RMCP_PLUS_STATUS.invalidIntegrityCheck)
+    }
+    session.sik = sessionIntegrityKey(suite, kg.length > 0 ? kg : password, facts)
+    session.keys ??= sessionKeys(suite, session.sik)
+    const check = Buffer.from(rakp4Check(suite, session.sik, facts))
+    if (faults.tamper === 'rakp-4') spoil(check)
+    return encodeRakp4({ tag, status: 0, consoleSessionId, check })
+  }
+
+  function inSession(bmcSessionId: number, body: Buffer): Buffer | null {
+    const session = sessions.get(bmcSessionId)
+    if (!session?.keys) return null
+    const packet = open(session.keys, body)
+    const window = receiveSequence(session.window, packet.sequence)
+    if (window === null || packet.payloadType !== PAYLOAD.ipmi) return null
+    session.window = window
+    const payload = command(decodeRequest(packet.payload), session)
+    if (!payload) return null
+    session.sequence = nextSequence(session.sequence)
+    const { sequence, consoleSessionId: sessionId } = session
+    const answer = { payloadType: PAYLOAD.ipmi, sessionId, sequence, payload }
+    const sealed = seal(session.keys, answer, randomBytes(16))
+    if (faults.tamper === 'command') spoil(sealed)
+    return encodeRmcp('ipmi', sealed)
+  }
+
+  /** Carries a command out; null: it is not answered. */
+  function command(request: IpmiRequest, session: Session | null): Buffer | null {
+    const row = COMMANDS.find(
+      ({ codec }) => codec.netFn === request.netFn && codec.command === request.command
+    )
+    if (!row) return answer(COMPLETION.invalidCommand)
+    const { name } = row.codec
+    bmc.asked.push(name)
+    const refused = faults.refuses[name]
+    if (refused !== undefined) return answer(refused)
+    if (session && faults.busy > 0 && name !== closeSession.name) {
+      faults.busy--
+      return answer(faults.busyCode)
+    }
+    if ((session?.privilege ?? 0) < row.privilege) return answer(COMPLETION.insufficientPrivilege)
+    const done = carryOut()
+    const silent = faults.mute[name] ?? 0
+    if (silent > 0) {
+      faults.mute[name] = silent - 1
+      return null
+    }
+    return typeof done === 'number' ? answer(done) : answer(COMPLETION.ok, done)
+
+    function carryOut(): Buffer | number {
+      try {
+        return row?.serve(request.data, session) ?? COMPLETION.invalidCommand
+      } catch (error) {
+        if (!(error instanceof WireError)) throw error
+        if (error.code === 'boot-parameter') return 0x80
+        return error.code === 'short' ? COMPLETION.requestLength : COMPLETION.invalidField
+      }
+    }
+
+    function answer(completionCode: number, data: Buffer = Buffer.alloc(0)): Buffer {
+      const { netFn, ...rest } = request
+      return encodeResponse({
+        ...rest,
+        netFn: netFn + 1,
+        completionCode,
+        data: data.subarray(0, faults.cutAnswers)
+      })
+    }
+  }
+
+  /** A command, the privilege it takes (0: outside sessions too), and what it does: a response or a completion code. */
+  type Row = {
+    codec: Command<never, never>
+    privilege: number
+    serve(data: Buffer, session: Session | null): Buffer | number
+  }
+  function serve<Request, Response>(
+    codec: Command<Request, Response>,
+    privilege: number,
+    work: (request: Request, session: Session | null) => Response | number
+  ): Row {
+    return {
+      codec: codec as unknown as Command<never, never>,
+      privilege,
+      serve(data, session) {
+        const response = work(codec.decodeRequest(data), session)
+        return typeof response === 'number' ? response : codec.encodeResponse(response)
+      }
+    }
+  }
+
+  const COMMANDS: readonly Row[] = [
+    serve(getChannelAuthCapabilities, 0, () => ({
+      channel: CHANNEL,
+      kgSet: kg.length > 0,
+      ipmi15: true,
+      ipmi20: !faults.only15
+    })),
+    serve(getChannelCipherSuites, 0, ({ index }) => {
+      const all = Buffer.concat(suites.map(suiteRecord))
+      return {
+        channel: CHANNEL,
+        records: all.subarray(index * CIPHER_SUITE_PIECE).subarray(0, CIPHER_SUITE_PIECE)
+      }
+    }),
+    serve(getDeviceId, PRIVILEGE.user, () => ({
+      deviceId: 0x20,
+      deviceRevision: 1,
+      firmwareMajor: 1,
+      firmwareMinor: 0x00,
+      ipmiVersion: 0x02,
+      manufacturer: 0,
+      product: 1
+    })),
+    serve(getSystemGuid, PRIVILEGE.user, () => ({ guid: GUID })),
+    serve(setSessionPrivilege, PRIVILEGE.user, ({ privilege }, session) => {
+      if (!session || privilege > session.limit) return 0x81
+      session.privilege = privilege
+      return { privilege }
+    }),
+    serve(closeSession, PRIVILEGE.user, ({ bmcSessionId }) => {
+      if (!sessions.delete(bmcSessionId)) return 0x87
+    }),
+    serve(getChassisStatus, PRIVILEGE.user, () => ({
+      powerOn: bmc.power === 'on',
+      powerOverload: false,
+      powerFault: false,
+      powerControlFault: false
+    })),
+    serve(chassisControl, PRIVILEGE.operator, ({ power }) => {
+      if (power === bmc.power) return
+      bmc.power = power
+      options.onPower?.(power)
+    }),
+    serve(setSystemBootOptions, PRIVILEGE.operator, setBootOptions),
+    serve(getSystemBootOptions, PRIVILEGE.operator, ({ parameter }) => {
+      if (faults.refusedParameters.includes(parameter)) return 0x80
+      return { value: bootParameter(parameter), locked: false }
+    })
+  ]
+
+  function setBootOptions(value: BootParameter): number | void {
+    if (faults.refusedParameters.includes(value.parameter)) return 0x80
+    switch (value.parameter) {
+      case BOOT_PARAMETER.setInProgress:
+        if (value.state === 0) bootOptionsTakenCleared = true
+        return
+      case BOOT_PARAMETER.validBitClearing:
+        bmc.keep = value.keep
+        return
+      case BOOT_PARAMETER.bootFlags:
+        if (faults.bootOptionsTaken && !bootOptionsTakenCleared) return SET_IN_PROGRESS
+        bmc.boot = value.flags
+    }
+  }
+
+  function bootParameter(parameter: BootParameter['parameter']): BootParameter {
+    if (parameter === BOOT_PARAMETER.setInProgress) return { parameter, state: 0 }
+    if (parameter === BOOT_PARAMETER.validBitClearing) return { parameter, keep: bmc.keep }
+    return { parameter, flags: bmc.boot }
+  }
+
+  await new Promise<void>((resolve, reject) => {
+    socket.once('error', reject)
+    socket.bind(options.port ?? 0, address, resolve)
+  })
+  bmc.port = (socket.address() as AddressInfo).port
+  return bmc
+}
+
+function plain(payloadType: number, payload: Buffer): Buffer {
+  return encodeRmcp('ipmi', encodePlain(payloadType, payload))
+}
+
+function suiteRecord(id: number): Buffer {
+  const suite = cipherSuite(id)
+  if (!suite) throw new Error(`the reference BMC does not know cipher suite ${id}`)
+  return encodeSuiteRecord({ id, oem: false, ...algorithmNumbers(suite) })
+}
+
+function spoil(bytes: Buffer): void {
+  const last = bytes.length - 1
+  bytes[last] = bytes.readUInt8(last) ^ 0x01
+}

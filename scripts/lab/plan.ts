@@ -51,6 +51,8 @@ export type MachinePlan = {
 
 export type RackPlan = {
   name: string
+  /** What it was planned from. */
+  options: RackOptions
   dir: string
   /** Network namespaces: the machines' LAN with its bridge, the BMC network, and the seed (Seedling itself). */
   lan: { namespace: string; bridge: string; seedPort: string }
@@ -89,6 +91,7 @@ export function planRack(root: string, options: RackOptions, password: () => str
   const management = `198.19.${managementNet(name)}`
   return {
     name,
+    options,
     dir,
     lan: { namespace: namespace('lan'), bridge: 'lan', seedPort: 'seed' },
     bmcs: { namespace: namespace('bmc'), link: 'bmc', prefix: 24 },

@@ -1,0 +1,338 @@
+// Every socket is opened here, before anything is served: taken over from systemd, or bound under the safety rule.
+// The rule: DHCP hears and speaks on the one configured link only. Whatever cannot be held to that is refused.
+
+import dgram from 'node:dgram'
+import { readFileSync, unlinkSync } from 'node:fs'
+import net from 'node:net'
+import { networkInterfaces } from 'node:os'
+import type Koffi from 'koffi'
+import { AppError } from '../src/domain/error.ts'
+import { parseIp, type Ip } from '../src/wire/address.ts'
+
+/** The names that socket units give in `FileDescriptorName=`. */
+export const SOCKET_NAMES = ['dhcp', 'proxydhcp', 'tftp', 'http', 'api', 'api-socket'] as const
+
+export type SocketName = (typeof SOCKET_NAMES)[number]
+
+/** File descriptors passed by systemd, by name. */
+export type InheritedSockets = ReadonlyMap<SocketName, number>
+
+/** What is heard and what is answered with. `send` is bound to our address, so that answers carry it as their source. */
+export type DatagramSockets = { receive: dgram.Socket[]; send: dgram.Socket }
+
+export type Link = { interface: string; address: Ip }
+
+const FIRST_FD = 3
+const DHCP_PORT = 67
+/** A whole room boots at once, and at the default size a burst of a few thousand datagrams loses a third. */
+const RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024
+
+/**
+ * The sockets systemd passed (sd_listen_fds(3)); empty when it passed none or they are meant for another process.
+ * AppError `bad-config` for a name that is unknown or there twice.
+ */
+export function inheritedSockets(env: NodeJS.ProcessEnv, pid: number): InheritedSockets {
+  const found = new Map<SocketName, number>()
+  const count = Number(env['LISTEN_FDS'] ?? 0)
+  if (!(count > 0) || Number(env['LISTEN_PID']) !== pid) return found
+  const names = (env['LISTEN_FDNAMES'] ?? '').split(':')
+  for (let index = 0; index < count; index++) {
+    const name = names[index] as SocketName
+    if (!SOCKET_NAMES.includes(name))
+      throw new AppError(
+        'bad-config',
+        `systemd passed a socket named "${name ?? ''}"; FileDescriptorName= of its unit must be one of ${SOCKET_NAMES.join(', ')}`
+      )
+    if (found.has(name))
+      throw new AppError(
+        'bad-config',
+        `systemd passed two sockets named "${name}"; give each socket unit one Listen line`
+      )
+    found.set(name, FIRST_FD + index)
+  }
+  return found
+}
+
+/**
+ * The DHCP sockets, on `link` and no other: from systemd; else bound to the interface through koffi; else, without koffi,
+ * only on a host with a single link. AppError `unsafe-network` with what to do.
+ */
+export async function listenDhcp(
+  link: Link,
+  inherited: InheritedSockets,
+  port = DHCP_PORT
+): Promise<DatagramSockets> {
+  checkLink(link)
+  const native = await loadNative()
+  const passed = inherited.get('dhcp')
+  if (passed !== undefined) return adoptDhcp(passed, link, native)
+  if (native) return bindToDevice(link, port, native)
+  refuseOtherLinks(link, 'install the optional dependency koffi, or let systemd pass the socket')
+  return bindToOnlyLink(link, port)
+}
+
+/** A datagram socket for unicast to `address` (TFTP, proxyDHCP): from systemd, or bound. AppError `bad-config`. */
+export async function listenDatagrams(
+  name: 'tftp' | 'proxydhcp',
+  where: { address: Ip; port: number },
+  inherited: InheritedSockets
+): Promise<dgram.Socket> {
+  const fd = inherited.get(name)
+  return fd === undefined ? bindUdp(where.address, where.port, false) : adoptUdp(fd)
+}
+
+/** Where a stream server listens; what `server.listen` of node:net and node:http and `fastify.listen` take. */
+export type ListenOptions = { fd: number } | { host: Ip; port: number } | { path: string }
+
+/** The inherited descriptor of that name, or else `own`. */
+export function listenOptions(
+  name: 'http' | 'api' | 'api-socket',
+  own: Exclude<ListenOptions, { fd: number }>,
+  inherited: InheritedSockets
+): ListenOptions {
+  const fd = inherited.get(name)
+  return fd === undefined ? own : { fd }
+}
+
+/**
+ * Lets a stream server listen and waits until it does. A Unix socket that nobody serves any more is replaced. AppError
+ * `bad-config` when the place is taken or not allowed.
+ */
+export async function listenStream(server: net.Server, where: ListenOptions): Promise<void> {
+  if ('path' in where) await removeStaleSocket(where.path)
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(where, () => {
+      server.off('error', reject)
+      resolve()
+    })
+  }).catch((error: NodeJS.ErrnoException) => {
+    throw new AppError('bad-config', bindFault(placeText(where), error.code ?? error.message))
+  })
+}
+
+function placeText(where: ListenOptions): string {
+  if ('fd' in where) return `descriptor ${where.fd}`
+  return 'path' in where ? where.path : `TCP ${where.host}:${where.port}`
+}
+
+async function removeStaleSocket(path: string): Promise<void> {
+  const refused = await new Promise<boolean>((resolve) => {
+    const probe = net.connect(path)
+    probe.once('connect', () => {
+      probe.destroy()
+      resolve(false)
+    })
+    probe.once('error', (error: NodeJS.ErrnoException) => resolve(error.code === 'ECONNREFUSED'))
+  })
+  if (refused) unlinkSync(path)
+}
+
+/** One message for every way in which binding fails. */
+function bindFault(place: string, code: string): string {
+  if (code === 'EADDRINUSE') return `${place} is in use by another program; stop that one first`
+  if (code === 'EACCES' || code === 'EPERM')
+    return `no permission to open ${place}; run as root, or let systemd open it (systemd/*.socket)`
+  if (code === 'EADDRNOTAVAIL') return `${place} cannot be opened: this host does not have that address`
+  return `${place} cannot be opened: ${code}`
+}
+
+// The link
+
+/** AppError `unsafe-network` unless the interface is there, is up and has the address. */
+function checkLink({ interface: name, address }: Link): void {
+  const links = linkNames()
+  if (!links.includes(name))
+    throw new AppError(
+      'unsafe-network',
+      `network.interface "${name}" does not exist here; there is ${links.join(', ') || 'no link at all'}. Correct the configuration`
+    )
+  const addresses = ipv4Addresses(name)
+  if (addresses.includes(address)) return
+  const has = addresses.length > 0 ? `it has ${addresses.join(', ')}` : 'it has no address, or is down'
+  throw new AppError(
+    'unsafe-network',
+    `network.address ${address} is not on ${name} (${has}); correct the configuration, or give the link the address and set it up`
+  )
+}
+
+function refuseOtherLinks({ interface: name }: Link, remedy: string): void {
+  const others = linkNames().filter((other) => other !== name)
+  if (others.length === 0) return
+  throw new AppError(
+    'unsafe-network',
+    `DHCP cannot be held to ${name}, and this host also has ${others.join(', ')}, where it must not be heard: ${remedy}`
+  )
+}
+
+/** All links but loopback, with or without addresses. */
+function linkNames(): string[] {
+  const lines = readFileSync('/proc/net/dev', 'utf8').split('\n').slice(2)
+  return lines.map((line) => line.split(':')[0]?.trim() ?? '').filter((name) => name !== '' && name !== 'lo')
+}
+
+/** In the kernel's order: the first is the one it takes as source when a socket names none. */
+function ipv4Addresses(name: string): Ip[] {
+  const addresses = networkInterfaces()[name] ?? []
+  return addresses.filter(({ family }) => family === 'IPv4').map(({ address }) => address)
+}
+
+// The three ways to the DHCP sockets
+
+async function adoptDhcp(fd: number, link: Link, native: Native | null): Promise<DatagramSockets> {
+  const device = native ? native.boundDevice(fd) : ''
+  if (device !== link.interface) {
+    const remedy = `put BindToDevice=${link.interface} into the socket unit${native ? '' : ' and install the optional dependency koffi, so that it can be checked'}`
+    if (device !== '')
+      throw new AppError('unsafe-network', `systemd bound the DHCP socket to ${device}: ${remedy}`)
+    refuseOtherLinks(link, remedy)
+  }
+  const first = ipv4Addresses(link.interface)[0]
+  if (first !== link.address)
+    throw new AppError(
+      'unsafe-network',
+      `answers on the socket that systemd passed would come from ${first}, the first address of ${link.interface}, not from network.address ${link.address}; make that the first one, or the configured one`
+    )
+  const socket = await adoptUdp(fd)
+  socket.setBroadcast(true)
+  return { receive: [socket], send: socket }
+}
+
+/** Broadcasts come to the wildcard socket, unicast to the one with the address; both hear `link` alone. */
+async function bindToDevice(link: Link, port: number, native: Native): Promise<DatagramSockets> {
+  const [all, own] = native.openPair(link, port)
+  const receive = await adoptUdp(all)
+  const send = await adoptUdp(own)
+  return { receive: [receive, send], send }
+}
+
+async function bindToOnlyLink(link: Link, port: number): Promise<DatagramSockets> {
+  // The pair shares its port, and sharing would also let in a server that is there already: so look first.
+  const probe = await bindUdp('0.0.0.0', port, false)
+  await new Promise<void>((resolve) => probe.close(() => resolve()))
+  const all = await bindUdp('0.0.0.0', port, true)
+  const send = await bindUdp(link.address, port, true)
+  send.setBroadcast(true)
+  return { receive: [all, send], send }
+}
+
+async function adoptUdp(fd: number): Promise<dgram.Socket> {
+  const socket = dgram.createSocket('udp4')
+  await bound(socket, () => socket.bind({ fd }), `descriptor ${fd}`)
+  socket.setRecvBufferSize(RECEIVE_BUFFER_BYTES)
+  return socket
+}
+
+async function bindUdp(address: Ip, port: number, reuseAddr: boolean): Promise<dgram.Socket> {
+  const socket = dgram.createSocket({ type: 'udp4', reuseAddr })
+  await bound(socket, () => socket.bind({ address, port, exclusive: true }), `UDP ${address}:${port}`)
+  socket.setRecvBufferSize(RECEIVE_BUFFER_BYTES)
+  return socket
+}
+
+async function bound(socket: dgram.Socket, bind: () => unknown, place: string): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    socket.once('error', reject)
+    socket.once('listening', () => {
+      socket.off('error', reject)
+      resolve()
+    })
+    bind()
+  }).catch((error: NodeJS.ErrnoException) => {
+    throw new AppError('bad-config', bindFault(place, error.code ?? error.message))
+  })
+}
+
+// What Node's sockets lack, through koffi: opening a socket on one link. Numbers are Linux's, alike on x86-64 and ARM64.
+
+type Native = {
+  /** Two descriptors on the link: one for every address, one for its own. AppError `unsafe-network`. */
+  openPair(link: Link, port: number): [number, number]
+  /** The device a socket is bound to; empty: none. */
+  boundDevice(fd: number): string
+}
+
+const AF_INET = 2
+const SOCK_DGRAM = 2
+const SOCK_NONBLOCK = 0o4000
+const SOCK_CLOEXEC = 0o2000000
+const SOL_SOCKET = 1
+const SO_REUSEADDR = 2
+const SO_BROADCAST = 6
+const SO_BINDTODEVICE = 25
+const SO_RCVBUFFORCE = 33
+const DEVICE_NAME_BYTES = 16
+
+/** null: the optional dependency is not installed. */
+async function loadNative(): Promise<Native | null> {
+  let koffi: typeof Koffi
+  try {
+    koffi = (await import('koffi')).default
+  } catch {
+    return null
+  }
+  const libc = koffi.load('libc.so.6')
+  const socket = libc.func('int socket(int, int, int)')
+  const setsockopt = libc.func('int setsockopt(int, int, int, const void *, uint32_t)')
+  const getsockopt = libc.func('int getsockopt(int, int, int, _Out_ void *, _Inout_ uint32_t *)')
+  const bind = libc.func('int bind(int, const void *, uint32_t)')
+  const close = libc.func('int close(int)')
+
+  const errorName = () => {
+    const number = koffi.errno()
+    return Object.entries(koffi.os.errno).find(([, value]) => value === number)?.[0] ?? `errno ${number}`
+  }
+  const set = (fd: number, option: number, value: Buffer | number): boolean => {
+    const bytes = typeof value === 'number' ? Buffer.alloc(4) : value
+    if (typeof value === 'number') bytes.writeInt32LE(value)
+    return setsockopt(fd, SOL_SOCKET, option, bytes, bytes.length) === 0
+  }
+  const socketAddress = (address: Ip, port: number): Buffer => {
+    const bytes = Buffer.alloc(16)
+    bytes.writeUInt16LE(AF_INET, 0)
+    bytes.writeUInt16BE(port, 2)
+    bytes.writeUInt32BE(parseIp(address) ?? 0, 4)
+    return bytes
+  }
+
+  return {
+    openPair(link, port) {
+      const opened: number[] = []
+      const check = (ok: boolean, place: string) => {
+        if (ok) return
+        const message = bindFault(place, errorName())
+        for (const fd of opened) close(fd)
+        throw new AppError('unsafe-network', message)
+      }
+      const open = (): number => {
+        const fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0) as number
+        check(fd >= 0, 'a UDP socket')
+        opened.push(fd)
+        const device = Buffer.from(link.interface + '\0', 'latin1')
+        check(set(fd, SO_BINDTODEVICE, device), `a UDP socket on ${link.interface}`)
+        check(set(fd, SO_BROADCAST, 1), 'a broadcasting UDP socket')
+        // Beyond the system's limit where we are allowed to; else adoptUdp asks for what the limit allows.
+        set(fd, SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES)
+        return fd
+      }
+      const take = (fd: number, address: Ip) =>
+        check(bind(fd, socketAddress(address, port), 16) === 0, `UDP ${address}:${port} on ${link.interface}`)
+      // The pair shares its port, which needs SO_REUSEADDR on both for one moment; before and after it nobody else gets in.
+      const all = open()
+      take(all, '0.0.0.0')
+      set(all, SO_REUSEADDR, 1)
+      const own = open()
+      set(own, SO_REUSEADDR, 1)
+      take(own, link.address)
+      set(all, SO_REUSEADDR, 0)
+      set(own, SO_REUSEADDR, 0)
+      return [all, own]
+    },
+    boundDevice(fd) {
+      const name = Buffer.alloc(DEVICE_NAME_BYTES)
+      const length = [name.length]
+      if (getsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, name, length) !== 0) return ''
+      return name.toString('latin1', 0, length[0]).replace(/\0.*$/, '')
+    }
+  }
+}

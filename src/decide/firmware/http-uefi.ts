@@ -1,0 +1,14 @@
+// UEFI's own HTTP boot (UEFI 2.10, 24.7): takes an answer only if it has HTTPClient in option 60 and a URL in option 67.
+
+import type { Firmware } from '../firmware.ts'
+
+export const httpUefi: Firmware = {
+  name: 'http-uefi',
+  matches: ({ vendorClass, architecture }) =>
+    vendorClass.startsWith('HTTPClient') || architecture?.by === 'http',
+  bootFile: ({ architecture, archText }, place) =>
+    architecture?.loader
+      ? { by: 'http', url: place.loaderUrl(architecture.loader) }
+      : { none: `no boot loader for ${archText}` },
+  answer: { vendorClass: 'HTTPClient' }
+}

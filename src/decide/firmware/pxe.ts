@@ -1,0 +1,31 @@
+// PXE firmware: takes a boot file by TFTP. BIOS ROMs, UEFI, and whatever else names a client architecture.
+
+import { PXE_TAKE_THE_FILE } from '../../wire/pxe.ts'
+import type { Firmware } from '../firmware.ts'
+import type { Client } from './client.ts'
+
+const isPxe = ({ vendorClass, arch }: Client) => vendorClass.startsWith('PXEClient') || arch !== null
+
+// The class and the discovery control only together: with the class alone, UEFI goes to port 4011 and hangs there.
+const answer = { vendorClass: 'PXEClient', vendorOptions: PXE_TAKE_THE_FILE }
+
+const bootFile: Firmware['bootFile'] = ({ architecture, archText }) =>
+  architecture?.loader
+    ? { by: 'tftp', name: architecture.loader }
+    : { none: `no boot loader for ${archText}` }
+
+export const pxeBios: Firmware = {
+  name: 'pxe-bios',
+  matches: (client) => isPxe(client) && client.architecture?.firmware === 'bios',
+  bootFile,
+  answer
+}
+
+export const pxeUefi: Firmware = {
+  name: 'pxe-uefi',
+  matches: (client) => isPxe(client) && client.architecture?.firmware === 'uefi',
+  bootFile,
+  answer
+}
+
+export const pxeOther: Firmware = { name: 'pxe-other', matches: isPxe, bootFile, answer }

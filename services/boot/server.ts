@@ -1,0 +1,243 @@
+// The one HTTP port that machines see: scripts, kernel, ramdisk, loaders and image content; the agent's calls and the instances'
+// metadata are mounted on it. Who asks is who owns the source address, so whatever came through a proxy is turned away.
+
+import { open, type FileHandle } from 'node:fs/promises'
+import Fastify, {
+  type FastifyBaseLogger,
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest
+} from 'fastify'
+import type { Logger } from 'pino'
+import {
+  decideFile,
+  fileRefused,
+  fileServed,
+  type BootFile,
+  type BootSettings,
+  type FileRefusal
+} from '../../src/decide/boot-file.ts'
+import { decideScript } from '../../src/decide/script.ts'
+import { loaderName } from '../../src/decide/tftp.ts'
+import { parseMac } from '../../src/wire/address.ts'
+import type { Apply } from '../store/apply.ts'
+import type { Facts, MachineFacts } from '../store/facts.ts'
+import type { Store } from '../store/open.ts'
+import { createSender, imagePath, isSha256, type BootFiles, type Content } from './files.ts'
+
+/** Mounted beside our own routes: the agent's calls, the metadata. */
+export type Routes = (app: FastifyInstance) => Promise<void>
+
+export type BootDeps = {
+  store: Store
+  facts: Facts
+  apply: Apply
+  log: Logger
+  now: () => number
+  /** Below it lie `images/chunks` and `images/manifests`. */
+  dataDir: string
+  files: BootFiles
+  /** Loader name in lower case → content. */
+  loaders: ReadonlyMap<string, { bytes: Uint8Array; sha256: string }>
+  settings: BootSettings
+  routes: readonly Routes[]
+}
+
+/** Headers by which proxies pass on another's address; none is ever believed. */
+const FORWARDED =
+  /^(forwarded|via|x-forwarded-.*|x-real-ip|(x-|true-|cf-)?(cluster-)?(client|connecting)-ip)$/
+
+const STATUS: Record<FileRefusal, number> = {
+  stranger: 404,
+  'unknown-file': 404,
+  'other-image': 403,
+  'not-now': 403,
+  write: 405
+}
+
+/** The application, without a port: `inject` tests it. */
+export function buildBoot(deps: BootDeps): FastifyInstance {
+  const { store, facts, apply, now, dataDir, files, loaders, settings } = deps
+  const app = Fastify({
+    loggerInstance: deps.log as FastifyBaseLogger,
+    // One line of our own per request that matters; two of Fastify's for each of ten thousand chunks would bury it.
+    disableRequestLogging: true,
+    // Fastify switches Node's own limits off; slow clients must not hold sockets for ever.
+    connectionTimeout: 120_000,
+    requestTimeout: 15_000,
+    keepAliveTimeout: 65_000,
+    http: { headersTimeout: 10_000, connectionsCheckingInterval: 5000 },
+    forceCloseConnections: true,
+    bodyLimit: 2 ** 20
+  })
+  // A room full of machines, a few connections each.
+  app.server.maxConnections = 8192
+  const send = createSender()
+
+  app.addHook('onRequest', async (request, reply) => {
+    if (Object.keys(request.headers).some((name) => FORWARDED.test(name)))
+      return reply.code(400).send({
+        code: 'bad-request',
+        message: 'requests through a proxy are not answered; ask from the machine itself, without one'
+      })
+  })
+  app.setNotFoundHandler((_request, reply) => {
+    reply.code(404).send({ code: 'not-found', message: 'there is nothing at this address' })
+  })
+
+  /** Gather, decide, commit; then the file, the refusal, and one line either way. */
+  async function answer(
+    request: FastifyRequest,
+    reply: FastifyReply,
+    name: string,
+    asked: BootFile,
+    find: () => Promise<{ content: Content; sha256: string; type?: string; close?: FileHandle } | null>
+  ): Promise<FastifyReply | void> {
+    const at = now()
+    const address = sourceAddress(request)
+    const { machine, verdict } = store.commit(() => {
+      const machine = facts.machineByIp(address)
+      const verdict = decideFile(asked, machine)
+      if (!verdict.serve) apply(fileRefused(machine, 'http', name, verdict.refusal, verdict.reason, at))
+      return { machine, verdict }
+    })
+    const line = { client: address, node: label(machine), file: name }
+    if (!verdict.serve) {
+      request.log.info({ ...line, reason: verdict.reason }, 'http refused')
+      return refuse(reply, STATUS[verdict.refusal], verdict.refusal, verdict.reason)
+    }
+    const found = await find()
+    if (!found) {
+      store.commit(() => apply(fileRefused(machine, 'http', name, 'unknown-file', 'no such file', at)))
+      request.log.info({ ...line, reason: 'no such file' }, 'http refused')
+      return refuse(reply, 404, 'unknown-file', 'no such file')
+    }
+    try {
+      const sent = await send(
+        request,
+        reply,
+        found.content,
+        found.sha256,
+        found.type ?? 'application/octet-stream'
+      )
+      const milliseconds = now() - at
+      const level = asked.file === 'chunk' ? 'debug' : 'info'
+      request.log[level](
+        { ...line, bytes: sent.bytes, milliseconds, range: request.headers.range },
+        'http served'
+      )
+      if (sent.whole && asked.file !== 'chunk')
+        store.commit(() => {
+          // The node may be gone since.
+          const { node, order } = facts.machineByIp(address)
+          apply(
+            fileServed({ node, order }, { protocol: 'http', name, bytes: sent.bytes, milliseconds }, now())
+          )
+        })
+    } finally {
+      await found.close?.close()
+    }
+  }
+
+  app.get('/boot/script', async (request, reply) => {
+    const query = request.query as Record<string, unknown>
+    const mac = typeof query['mac'] === 'string' ? (parseMac(query['mac']) ?? null) : null
+    const address = sourceAddress(request)
+    const { machine, verdict } = store.commit(() => {
+      const machine = facts.machineByIp(address)
+      const verdict = decideScript(mac, machine, settings, now())
+      apply(verdict.changes)
+      return { machine, verdict }
+    })
+    const line = { client: address, node: label(machine) }
+    if ('refuse' in verdict) {
+      request.log.warn({ ...line, reason: verdict.reason }, 'script refused')
+      return refuse(reply, verdict.refuse === 'stranger' ? 404 : 403, verdict.refuse, verdict.reason)
+    }
+    request.log.info(line, 'script served')
+    return reply.type('text/plain; charset=utf-8').header('cache-control', 'no-store').send(verdict.script)
+  })
+
+  for (const file of ['kernel', 'ramdisk'] as const)
+    app.get<{ Params: { sha256: string } }>(`/boot/${file}/:sha256`, (request, reply) =>
+      answer(request, reply, file, { file }, async () => {
+        const { handle, size, sha256 } = files[file]
+        return request.params.sha256 === sha256 ? { content: { handle, size }, sha256 } : null
+      })
+    )
+
+  app.get<{ Params: { name: string } }>('/boot/loader/:name', (request, reply) => {
+    const name = loaderName(request.params.name)
+    return answer(request, reply, name, { file: 'loader', name }, async () => {
+      const loader = loaders.get(name)
+      // UEFI HTTP boot tells what it got by this type (UEFI 2.10, 24.7.1).
+      return loader
+        ? { content: { bytes: loader.bytes }, sha256: loader.sha256, type: 'application/efi' }
+        : null
+    })
+  })
+
+  async function stored(kind: 'chunks' | 'manifests', sha256: string) {
+    if (!isSha256(sha256)) return null
+    let handle: FileHandle
+    try {
+      handle = await open(imagePath(dataDir, kind, sha256), 'r')
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null
+      throw error
+    }
+    const { size } = await handle.stat()
+    return { content: { handle, size }, sha256, close: handle }
+  }
+
+  app.get<{ Params: { digest: string } }>('/images/:digest/manifest', (request, reply) => {
+    const { digest } = request.params
+    return answer(request, reply, 'manifest', { file: 'manifest', digest }, async () => {
+      const found = await stored('manifests', digest)
+      return found && { ...found, type: 'text/plain; charset=utf-8' }
+    })
+  })
+  app.get<{ Params: { sha256: string } }>('/images/chunks/:sha256', (request, reply) => {
+    const { sha256 } = request.params
+    return answer(request, reply, 'chunk', { file: 'chunk', sha256 }, () => stored('chunks', sha256))
+  })
+
+  for (const routes of deps.routes) app.register(routes)
+  return app
+}
+
+/** `listen` is what `net.Server.listen` takes: `{ host, port }`, or `{ fd }` of a socket that systemd passed. */
+export async function startBoot(
+  deps: BootDeps & { listen: { host: string; port: number } | { fd: number } }
+): Promise<{ port: number; close(): Promise<void> }> {
+  const app = buildBoot(deps)
+  await app.ready()
+  await new Promise<void>((resolve, reject) => {
+    app.server.once('error', reject)
+    app.server.listen({ ...deps.listen, backlog: 1024 }, () => {
+      app.server.off('error', reject)
+      resolve()
+    })
+  })
+  const address = app.server.address()
+  return {
+    port: typeof address === 'object' && address ? address.port : 0,
+    close: async () => {
+      await app.close()
+      app.server.closeAllConnections()
+    }
+  }
+}
+
+/** The address the request came from, as IPv4 text. Never taken from a header. */
+export function sourceAddress(request: FastifyRequest): string {
+  return (request.socket.remoteAddress ?? '').replace(/^::ffff:/, '')
+}
+
+function label({ node }: MachineFacts): string | undefined {
+  return node?.name ?? node?.uuid
+}
+
+function refuse(reply: FastifyReply, status: number, code: string, message: string): FastifyReply {
+  return reply.code(status).send({ code, message })
+}

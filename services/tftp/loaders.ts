@@ -1,0 +1,53 @@
+// The boot loaders, read into memory once: afterwards no request can reach the disk.
+
+import { createHash } from 'node:crypto'
+import { readdirSync, readFileSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { AppError } from '../../src/domain/error.ts'
+
+export type Loader = { bytes: Buffer; sha256: string }
+/** Name in lower case → content. */
+export type Loaders = ReadonlyMap<string, Loader>
+
+const LARGEST = 64 * 2 ** 20
+
+/**
+ * Every plain file directly in `folder` (names of letters, digits, `.`, `_`, `-`; hidden files are passed over). AppError `bad-config` when
+ * there is none, when two differ only by case, or when one is too big to be a loader.
+ */
+export function loadLoaders(folder: string): Loaders {
+  const loaders = new Map<string, Loader>()
+  for (const file of list(folder)) {
+    if (!/^[A-Za-z0-9_-][A-Za-z0-9._-]*$/.test(file)) continue
+    const path = join(folder, file)
+    const stat = statSync(path)
+    if (!stat.isFile()) continue
+    if (stat.size > LARGEST)
+      throw new AppError(
+        'bad-config',
+        `"boot.loaders": ${path} is larger than 64 MiB; only boot loaders belong there`
+      )
+    const name = file.toLowerCase()
+    if (loaders.has(name))
+      throw new AppError(
+        'bad-config',
+        `"boot.loaders": ${folder} has two files called ${name}, differing by case; keep one`
+      )
+    const bytes = readFileSync(path)
+    loaders.set(name, { bytes, sha256: createHash('sha256').update(bytes).digest('hex') })
+  }
+  if (loaders.size === 0)
+    throw new AppError(
+      'bad-config',
+      `"boot.loaders": ${folder} holds no boot loader; run image/ipxe/build or name the folder where they are`
+    )
+  return loaders
+}
+
+function list(folder: string): string[] {
+  try {
+    return readdirSync(folder)
+  } catch (error) {
+    throw new AppError('bad-config', `"boot.loaders": cannot read ${folder}: ${(error as Error).message}`)
+  }
+}

@@ -1,0 +1,83 @@
+// The machine's own iPXE script: into the ramdisk when the gate says so, else on to the next boot device.
+
+import type { Change } from '../domain/change.ts'
+import { encodeIpxe, type IpxeCommand } from '../wire/ipxe.ts'
+import type { Mac } from '../wire/address.ts'
+import { machineEvent, type BootFacts, type BootSettings } from './boot-file.ts'
+import { bootPlan } from './gate.ts'
+
+/** The ramdisk's name inside the machine: UEFI finds it by the kernel's `initrd=`. */
+const RAMDISK_NAME = 'ramdisk.img'
+/** A switch port that is still blocked, or a server that restarts, is back within this: 20 × 6 s. */
+const TRIES = 20
+const PAUSE_SECONDS = 6
+
+export type ScriptVerdict =
+  | { script: string; changes: Change[] }
+  /** `stranger`: the address belongs to no enrolled machine. `wrong-mac`: the MAC asked for is not the one that has this address. */
+  | { refuse: 'stranger' | 'wrong-mac'; reason: string; changes: Change[] }
+
+/**
+ * `facts` are those of the asking address. `mac` is the MAC named in the request, undefined when the way of asking has no place for it
+ * (TFTP): whoever asks for another machine's script gets nothing, since a script carries its attempt's token.
+ */
+export function decideScript(
+  mac: Mac | null | undefined,
+  facts: BootFacts,
+  settings: BootSettings,
+  now: number
+): ScriptVerdict {
+  const { node, port } = facts
+  if (!node || !port)
+    return { refuse: 'stranger', reason: 'this address is not an enrolled machine', changes: [] }
+  if (mac !== undefined && mac !== port.address)
+    return {
+      refuse: 'wrong-mac',
+      reason: `${port.reservedIp} is the address of ${port.address}, not of ${mac ?? 'the MAC named'}`,
+      changes: []
+    }
+  const plan = bootPlan(facts)
+  const commands =
+    plan.boot === 'ramdisk' ? ramdisk(port.address, plan.token, settings) : nextDevice(plan.reason)
+  return {
+    script: encodeIpxe(commands),
+    changes: machineEvent(facts, now, 'script-served', plan.boot, { plan: plan.boot, reason: plan.reason })
+  }
+}
+
+function ramdisk(mac: Mac, token: string, settings: BootSettings): IpxeCommand[] {
+  const { url, kernel, console, kernelArguments } = settings
+  return [
+    {
+      do: 'retry',
+      times: TRIES,
+      pauseSeconds: PAUSE_SECONDS,
+      commands: [
+        {
+          do: 'kernel',
+          url: `${url}/boot/kernel/${kernel}`,
+          arguments: [
+            `initrd=${RAMDISK_NAME}`,
+            // Hardware type 1 (Ethernet), then the MAC: what PXELINUX's IPAPPEND 2 writes, which ramdisks understand.
+            `BOOTIF=01-${mac.replaceAll(':', '-')}`,
+            `seedling.url=${url}`,
+            `seedling.token=${token}`,
+            ...console.map((name) => `console=${name}`),
+            ...kernelArguments
+          ]
+        },
+        { do: 'initrd', url: `${url}/boot/ramdisk/${settings.ramdisk}`, name: RAMDISK_NAME },
+        { do: 'boot' }
+      ]
+    },
+    { do: 'echo', text: 'Seedling: giving up; the next boot device follows' },
+    { do: 'exit', status: 1 }
+  ]
+}
+
+function nextDevice(reason: string): IpxeCommand[] {
+  return [
+    { do: 'echo', text: `Seedling: nothing to do here (${reason}); the next boot device follows` },
+    { do: 'exit', status: 1 }
+  ]
+}

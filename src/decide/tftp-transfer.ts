@@ -1,0 +1,242 @@
+// One TFTP read as a step machine: what was heard (or that time passed) and the state go in; the new state, what to send
+// and when to look again come out. The server never moves on for a repeated ACK, only for a new one or by its timer
+// (RFC 1123, 4.2.3.1: no Sorcerer's Apprentice).
+
+import { TFTP_ERROR, type TftpOptions, type TftpPacket } from '../wire/tftp.ts'
+
+/** Ethernet's 1500 less IPv4 (20), UDP (8) and TFTP (4) headers: a bigger block is fragmented, and ROMs do not reassemble. */
+export const LARGEST_BLOCK = 1468
+/** Blocks sent in one go: 64 × 1468 bytes fit every socket's buffer. */
+export const LARGEST_WINDOW = 64
+
+/** Before the first ACK nothing proves that the asker exists: three datagrams, then silence. */
+const FIRST_WAITS = [1000, 2000, 4000]
+const SHORTEST_WAIT = 50
+const LONGEST_WAIT = 4000
+/** Without any progress for this long the client is gone. */
+const GIVE_UP = 30_000
+/** Many ROMs start what they loaded without acknowledging its last block. */
+const LINGER = 5000
+
+export type TransferEnd =
+  /** Every block was acknowledged. */
+  | { ended: 'complete' }
+  /** All was sent, the last window stayed unacknowledged: most likely the client runs what it got. */
+  | { ended: 'unconfirmed' }
+  /** The client said so: a probe for the size, or a failure of its own. */
+  | { ended: 'aborted'; code: number; message: string }
+  /** Silence. */
+  | { ended: 'gave-up' }
+  /** The client sent what no reader may send. */
+  | { ended: 'illegal' }
+
+/** Times in milliseconds; blocks counted from 1 without wrapping. */
+export type Transfer = Readonly<{
+  bytes: Uint8Array
+  blockSize: number
+  windowSize: number
+  /** What we acknowledge of the client's wishes; null: it asked for nothing that we know. */
+  options: TftpOptions | null
+  /** The client's own idea of the longest wait (RFC 2349). */
+  longestWait: number
+  /** The last block acknowledged; -1: our OACK is not. */
+  acked: number
+  /** The last block sent. */
+  sent: number
+  /** Whether any ACK came: then the client is real. */
+  heard: boolean
+  /** How often what is outstanding was sent. */
+  tries: number
+  /** This window was already sent again because of a repeated ACK. */
+  rewound: boolean
+  /** Round trip, smoothed, and its variation (RFC 6298); null before the first sample. */
+  roundTrip: { mean: number; deviation: number } | null
+  sentAt: number
+  progressAt: number
+  wakeAt: number
+  /** Blocks sent more than once, for the log. */
+  resent: number
+}>
+
+export type TransferStep = {
+  transfer: Transfer
+  send: TftpPacket[]
+  /** Call again with 'timer' then; null when it has ended. */
+  wakeAt: number | null
+  end: TransferEnd | null
+}
+
+/** The last block is the first one shorter than the block size, possibly empty (RFC 1350, section 6). */
+function lastBlock(transfer: Pick<Transfer, 'bytes' | 'blockSize'>): number {
+  return Math.floor(transfer.bytes.length / transfer.blockSize) + 1
+}
+
+/**
+ * What of the client's options we agree to (RFC 2347–2349, 7440): only what was asked, lowered where allowed, echoed exactly where
+ * not; values out of range and names we do not know are passed over. Null when nothing is left to acknowledge.
+ */
+export function negotiate(
+  asked: TftpOptions,
+  size: number,
+  largestBlock = LARGEST_BLOCK
+): { options: TftpOptions | null; blockSize: number; windowSize: number; timeout: number | null } {
+  const options = new Map<string, string>()
+  let blockSize = 512
+  let windowSize = 1
+  let timeout: number | null = null
+  for (const [name, text] of asked) {
+    const value = /^\d{1,10}$/.test(text) ? Number(text) : -1
+    if (name === 'blksize' && value >= 8 && value <= 65464) {
+      blockSize = Math.min(value, largestBlock)
+      options.set(name, String(blockSize))
+    } else if (name === 'tsize' && value >= 0) {
+      options.set(name, String(size))
+    } else if (name === 'timeout' && value >= 1 && value <= 255) {
+      timeout = value * 1000
+      options.set(name, text)
+    } else if (name === 'windowsize' && value >= 1 && value <= 65535) {
+      windowSize = Math.min(value, LARGEST_WINDOW)
+      options.set(name, String(windowSize))
+    }
+  }
+  return { options: options.size > 0 ? options : null, blockSize, windowSize, timeout }
+}
+
+/**
+ * Whether it looks as if big datagrams are lost on the way: the client acknowledged our options, then no block arrived however often.
+ * Its next transfer should have smaller ones.
+ */
+export function losesBigBlocks(transfer: Transfer): boolean {
+  return transfer.heard && transfer.acked === 0 && transfer.tries > 2 && transfer.blockSize > 512
+}
+
+/** Begins to answer a read request. `largestBlock` is lowered for clients whose path swallows big datagrams. */
+export function startTransfer(
+  bytes: Uint8Array,
+  asked: TftpOptions,
+  now: number,
+  largestBlock = LARGEST_BLOCK
+): TransferStep {
+  const { options, blockSize, windowSize, timeout } = negotiate(asked, bytes.length, largestBlock)
+  const transfer: Transfer = {
+    bytes,
+    blockSize,
+    windowSize,
+    options,
+    longestWait: timeout ?? LONGEST_WAIT,
+    acked: options ? -1 : 0,
+    sent: options ? -1 : 0,
+    heard: false,
+    tries: 0,
+    rewound: false,
+    roundTrip: null,
+    sentAt: now,
+    progressAt: now,
+    wakeAt: now,
+    resent: 0
+  }
+  return transmit(transfer, now)
+}
+
+/** One step: a packet from the client's own port, or the timer. */
+export function stepTransfer(transfer: Transfer, input: TftpPacket | 'timer', now: number): TransferStep {
+  if (input === 'timer') return now < transfer.wakeAt ? wait(transfer) : late(transfer, now)
+  if (input.op === 'error')
+    return finish(transfer, { ended: 'aborted', code: input.code, message: input.message })
+  if (input.op !== 'ack') {
+    const message = 'only ACK and ERROR are expected here'
+    return {
+      ...finish(transfer, { ended: 'illegal' }),
+      send: [{ op: 'error', code: TFTP_ERROR.illegal, message }]
+    }
+  }
+  return acknowledged(transfer, input.block, now)
+}
+
+function acknowledged(transfer: Transfer, block: number, now: number): TransferStep {
+  if (transfer.acked < 0) {
+    // An OACK is acknowledged by block 0 (RFC 2347).
+    if (block !== 0) return wait(transfer)
+    return transmit(progress({ ...transfer, sent: 0 }, 0, now), now)
+  }
+  const step = (block - transfer.acked) & 0xffff
+  if (step > transfer.sent - transfer.acked) return wait(transfer) // an old one, late
+  if (step === 0) {
+    // A repeated ACK says nothing when blocks go one by one. In a window it can mean that its first block was lost
+    // (RFC 7440, section 4): send again, but only once, or two repeats would breed for ever.
+    if (transfer.windowSize === 1 || transfer.rewound || transfer.sent === transfer.acked)
+      return wait(transfer)
+    return transmit({ ...transfer, rewound: true }, now)
+  }
+  const next = progress(transfer, transfer.acked + step, now)
+  if (next.acked === lastBlock(next)) return finish(next, { ended: 'complete' })
+  return transmit(next, now)
+}
+
+/** A new ACK came. Only a window that was sent once gives a sample of the round trip (Karn's rule, RFC 6298 section 3). */
+function progress(transfer: Transfer, acked: number, now: number): Transfer {
+  const sample = now - transfer.sentAt
+  const before = transfer.roundTrip
+  const roundTrip =
+    transfer.tries > 1
+      ? before
+      : before === null
+        ? { mean: sample, deviation: sample / 2 }
+        : {
+            mean: before.mean * 0.875 + sample * 0.125,
+            deviation: before.deviation * 0.75 + Math.abs(before.mean - sample) * 0.25
+          }
+  return { ...transfer, acked, heard: true, tries: 0, rewound: false, roundTrip, progressAt: now }
+}
+
+function late(transfer: Transfer, now: number): TransferStep {
+  if (!transfer.heard)
+    return transfer.tries >= FIRST_WAITS.length
+      ? finish(transfer, { ended: 'gave-up' })
+      : transmit(transfer, now)
+  const silence = now - transfer.progressAt
+  if (transfer.sent === lastBlock(transfer) && silence >= LINGER)
+    return finish(transfer, { ended: 'unconfirmed' })
+  if (silence >= GIVE_UP) return finish(transfer, { ended: 'gave-up' })
+  return transmit(transfer, now)
+}
+
+/** Sends what is outstanding: the OACK, or the window after the last acknowledged block. */
+function transmit(transfer: Transfer, now: number): TransferStep {
+  const { bytes, blockSize, windowSize, acked, options } = transfer
+  const tries = transfer.tries + 1
+  const send: TftpPacket[] = []
+  let sent = transfer.sent
+  let resent = transfer.resent
+  if (acked < 0 && options) send.push({ op: 'option-ack', options })
+  else {
+    const until = Math.min(acked + windowSize, lastBlock(transfer))
+    for (let block = acked + 1; block <= until; block++) {
+      const data = bytes.subarray((block - 1) * blockSize, block * blockSize)
+      // Block numbers are 16 bits and go on at 0: what every client that loads more than 65535 blocks expects.
+      send.push({ op: 'data', block: block & 0xffff, data })
+      if (block <= sent) resent++
+    }
+    sent = Math.max(sent, until)
+  }
+  const waiting = transfer.heard ? adaptive(transfer, tries) : (FIRST_WAITS[tries - 1] ?? LONGEST_WAIT)
+  return wait({ ...transfer, sent, tries, resent, sentAt: now, wakeAt: now + waiting }, send)
+}
+
+/**
+ * How long to wait before sending again: from the measured round trip, doubled with every try. A client's `timeout` bounds it from above;
+ * sending again earlier than that costs the client nothing, and waiting whole seconds for each lost datagram costs a boot minutes.
+ */
+function adaptive({ roundTrip, longestWait }: Transfer, tries: number): number {
+  const base = roundTrip ? roundTrip.mean + 4 * Math.max(roundTrip.deviation, 5) : 1000
+  const longest = Math.max(SHORTEST_WAIT, Math.min(longestWait, LONGEST_WAIT))
+  return Math.round(Math.min(longest, Math.max(SHORTEST_WAIT, base) * 2 ** (tries - 1)))
+}
+
+function wait(transfer: Transfer, send: TftpPacket[] = []): TransferStep {
+  return { transfer, send, wakeAt: transfer.wakeAt, end: null }
+}
+
+function finish(transfer: Transfer, end: TransferEnd): TransferStep {
+  return { transfer, send: [], wakeAt: null, end }
+}

@@ -18,7 +18,7 @@ const sampleImages = ['tiny', 'debian']
 
 const cli = new Command('rack')
   .description(
-    'A rack of virtual machines with BMCs, on networks of its own: put it up, and Seedling takes the machines from\n' +
+    'A rack of virtual machines with BMCs, on networks of its own: put it up, and Seedling takes the machines from ' +
       'powered off to running instances.'
   )
   .addOption(new Option('--name <name>', 'which rack, when there are several').default(defaults.name))

@@ -30,7 +30,11 @@ export async function step(
   const [program, ...args] = command
   const start = Date.now()
   const took = () => `${Math.round((Date.now() - start) / 1000)} s`
-  const heartbeat = setInterval(() => say(`${what} … ${took()}`), heartbeatMs)
+  const lines = () => readFileSync(file, 'utf8').trimEnd().split('\n')
+  const heartbeat = setInterval(
+    () => say(`${what} … ${took()}  ${lines().at(-1)?.slice(0, 70)}`),
+    heartbeatMs
+  )
   const code = await new Promise<number | string>((resolve) => {
     const child = spawn(program!, args, { stdio: ['ignore', log, log] })
     child.on('error', (error) => resolve(error.message))

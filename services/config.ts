@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { Type, type Static } from 'typebox'
 import { Compile } from 'typebox/compile'
+import type { OrderLimits } from '../src/decide/order.ts'
 import { AppError } from '../src/domain/error.ts'
 import type { Subnet } from '../src/domain/subnet.ts'
 import { parseCidr, parseIp } from '../src/wire/address.ts'
@@ -83,15 +84,6 @@ const ConfigSchema = Type.Object(
   { additionalProperties: false }
 )
 
-/** Limits and patience of orders; seconds. */
-export type DeployLimits = {
-  attempts: number
-  agentSeconds: number
-  writeStallSeconds: number
-  instanceSeconds: number
-  minimumOffSeconds: number
-}
-
 /** The effective configuration: every default filled in, every path absolute. */
 export type Config = {
   dataDir: string
@@ -100,7 +92,8 @@ export type Config = {
   /** `address` null: no TCP listener, only the Unix socket. */
   api: { address: string | null; port: number; socket: string }
   boot: { kernel: string; ramdisk: string; loaders: string; console: string[]; kernelArguments: string[] }
-  deploy: DeployLimits
+  /** Limits and patience of orders; seconds. */
+  deploy: OrderLimits
   /** 0: power is read only when an order needs it. */
   bmc: { pollSeconds: number }
   log: { level: string }

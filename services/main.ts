@@ -1,0 +1,19 @@
+// The one entry point: `seedling serve` is the appliance, everything else is its client.
+
+import { AppError } from '../src/domain/error.ts'
+
+const [command, ...rest] = process.argv.slice(2)
+try {
+  if (command === 'serve') {
+    const { serve } = await import('./serve.ts')
+    await serve(rest)
+  } else {
+    const { runCli } = await import('./cli/cli.ts')
+    process.exitCode = await runCli(process.argv)
+  }
+} catch (error) {
+  // What the operator can mend is told in one message; anything else is our bug and ends the process as such.
+  if (!(error instanceof AppError)) throw error
+  process.stderr.write(`seedling: ${error.message}\n`)
+  process.exit(1)
+}

@@ -1,0 +1,118 @@
+// Makes the dependencies, opens every socket, then serves; stops on SIGTERM. The wiring diagram of the process: what one
+// service needs of another is handed over here and nowhere else.
+
+import { randomBytes } from 'node:crypto'
+import { parseArgs } from 'node:util'
+import { pino } from 'pino'
+import { machineUrl, type BootSettings } from '../src/decide/boot-file.ts'
+import { bmcAccess } from '../src/domain/bmc-access.ts'
+import { AppError } from '../src/domain/error.ts'
+import { startApi } from './api/server.ts'
+import { startBmcs } from './bmc/bmcs.ts'
+import { agentRoutes } from './boot/agent.ts'
+import { openBootFiles } from './boot/files.ts'
+import { startBoot } from './boot/server.ts'
+import { startConductor } from './conductor/conductor.ts'
+import { loadConfig } from './config.ts'
+import { startDhcp } from './dhcp/server.ts'
+import { startImages } from './images/images.ts'
+import { inheritedSockets, listenDatagrams, listenDhcp, listenOptions } from './listen.ts'
+import { metadataRoutes } from './metadata/routes.ts'
+import { createApply } from './store/apply.ts'
+import { createFacts } from './store/facts.ts'
+import { openStore } from './store/open.ts'
+import { loadLoaders } from './tftp/loaders.ts'
+import { startTftp } from './tftp/server.ts'
+
+const TFTP_PORT = 69
+
+/** Runs `seedling serve`; resolves when everything serves. AppError when the configuration or the host does not allow it. */
+export async function serve(args: string[]): Promise<void> {
+  const config = loadConfig(configFile(args))
+  const log = pino({ level: config.log.level, timestamp: pino.stdTimeFunctions.isoTime })
+  log.info({ config, node: process.version, pid: process.pid }, 'starting')
+
+  const store = openStore(config.dataDir)
+  const facts = createFacts(store)
+  const apply = createApply(store)
+  const now = () => Date.now()
+  const token = () => randomBytes(32).toString('hex')
+  const { address, interface: link } = config.network
+  const url = machineUrl(address, config.http.port)
+  const limits = config.deploy
+
+  // Every socket first: a half-served network is worse than none.
+  const inherited = inheritedSockets(process.env, process.pid)
+  const dhcpSockets = await listenDhcp({ interface: link, address }, inherited)
+  const tftpSocket = await listenDatagrams('tftp', { address, port: TFTP_PORT }, inherited)
+
+  const files = await openBootFiles(config.boot)
+  const loaders = loadLoaders(config.boot.loaders)
+  const settings: BootSettings = {
+    url,
+    kernel: files.kernel.sha256,
+    ramdisk: files.ramdisk.sha256,
+    console: config.boot.console,
+    kernelArguments: config.boot.kernelArguments
+  }
+  const common = { config, store, facts, apply, log, now }
+
+  const bmcs = startBmcs({ now: () => performance.now(), random: randomBytes, log })
+  const conductor = startConductor({
+    ...common,
+    token,
+    limits,
+    bmc: (node) => bmcs.bmc(node.uuid, bmcAccess(node)),
+    pollSeconds: config.bmc.pollSeconds
+  })
+  const { wake } = conductor
+  const images = startImages(common)
+  const boot = await startBoot({
+    ...common,
+    log: log.child({ service: 'boot' }),
+    dataDir: config.dataDir,
+    files,
+    loaders,
+    settings,
+    routes: [agentRoutes({ ...common, token, limits, url, wake }), metadataRoutes({ ...common, url, wake })],
+    listen: listenOptions('http', { host: address, port: config.http.port }, inherited)
+  })
+  const tftp = startTftp({
+    ...common,
+    log: log.child({ service: 'tftp' }),
+    socket: tftpSocket,
+    address,
+    loaders,
+    settings
+  })
+  const dhcp = startDhcp({ ...common, sockets: dhcpSockets, wake })
+  const api = await startApi({ ...common, token, wake, images, inherited })
+  log.info({ url, link, loaders: [...loaders.keys()] }, 'serving')
+
+  let stopping = false
+  const stop = async (signal: string): Promise<void> => {
+    if (stopping) return
+    stopping = true
+    log.info({ signal }, 'stopping')
+    // Machines first, then what they caused, then what all of them stand on.
+    await Promise.all([dhcp.close(), tftp.close(), boot.close(), api.close()])
+    await images.close()
+    await conductor.close()
+    await bmcs.close()
+    await files.close()
+    store.close()
+    log.info('stopped')
+    process.exit(0)
+  }
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void stop(signal))
+}
+
+function configFile(args: string[]): string {
+  try {
+    const { values } = parseArgs({ args, options: { config: { type: 'string' } } })
+    if (values.config) return values.config
+  } catch (error) {
+    throw new AppError('bad-config', `${(error as Error).message}\nusage: seedling serve --config FILE`)
+  }
+  throw new AppError('bad-config', 'no configuration named\nusage: seedling serve --config FILE')
+}

@@ -47,7 +47,7 @@ export type Transfer = Readonly<{
   heard: boolean
   /** How often what is outstanding was sent. */
   tries: number
-  /** This window was already sent again because of a repeated ACK. */
+  /** Part of what is outstanding was already sent again; until all of it is acknowledged only the timer sends again. */
   rewound: boolean
   /** Round trip, smoothed, and its variation (RFC 6298); null before the first sample. */
   roundTrip: { mean: number; deviation: number } | null
@@ -159,18 +159,15 @@ function acknowledged(transfer: Transfer, block: number, now: number): TransferS
     if (block !== 0) return wait(transfer)
     return transmit(progress({ ...transfer, sent: 0 }, 0, now), now)
   }
+  // Repeated (0) or from long ago (beyond what was sent): neither ever makes us send.
   const step = (block - transfer.acked) & 0xffff
-  if (step > transfer.sent - transfer.acked) return wait(transfer) // an old one, late
-  if (step === 0) {
-    // A repeated ACK says nothing when blocks go one by one. In a window it can mean that its first block was lost
-    // (RFC 7440, section 4): send again, but only once, or two repeats would breed for ever.
-    if (transfer.windowSize === 1 || transfer.rewound || transfer.sent === transfer.acked)
-      return wait(transfer)
-    return transmit({ ...transfer, rewound: true }, now)
-  }
+  if (step === 0 || step > transfer.sent - transfer.acked) return wait(transfer)
   const next = progress(transfer, transfer.acked + step, now)
   if (next.acked === lastBlock(next)) return finish(next, { ended: 'complete' })
-  return transmit(next, now)
+  if (next.acked === next.sent) return transmit({ ...next, rewound: false }, now)
+  // An ACK inside a window tells of a gap: resume after it (RFC 7440, section 4). Once: blocks that are underway twice bring
+  // further such ACKs, and answering each with a window would breed.
+  return next.rewound ? transmit(next, now, next.sent + 1) : transmit({ ...next, rewound: true }, now)
 }
 
 /** A new ACK came. Only a window that was sent once gives a sample of the round trip (Karn's rule, RFC 6298 section 3). */
@@ -186,23 +183,23 @@ function progress(transfer: Transfer, acked: number, now: number): Transfer {
             mean: before.mean * 0.875 + sample * 0.125,
             deviation: before.deviation * 0.75 + Math.abs(before.mean - sample) * 0.25
           }
-  return { ...transfer, acked, heard: true, tries: 0, rewound: false, roundTrip, progressAt: now }
+  return { ...transfer, acked, heard: true, tries: 0, roundTrip, progressAt: now }
 }
 
 function late(transfer: Transfer, now: number): TransferStep {
   if (!transfer.heard)
     return transfer.tries >= FIRST_WAITS.length
       ? finish(transfer, { ended: 'gave-up' })
-      : transmit(transfer, now)
+      : transmit({ ...transfer, rewound: true }, now)
   const silence = now - transfer.progressAt
   if (transfer.sent === lastBlock(transfer) && silence >= LINGER)
     return finish(transfer, { ended: 'unconfirmed' })
   if (silence >= GIVE_UP) return finish(transfer, { ended: 'gave-up' })
-  return transmit(transfer, now)
+  return transmit({ ...transfer, rewound: true }, now)
 }
 
-/** Sends what is outstanding: the OACK, or the window after the last acknowledged block. */
-function transmit(transfer: Transfer, now: number): TransferStep {
+/** Sends what is outstanding: the OACK, or the window after the last acknowledged block (of it, what comes at or after `from`). */
+function transmit(transfer: Transfer, now: number, from = transfer.acked + 1): TransferStep {
   const { bytes, blockSize, windowSize, acked, options } = transfer
   const tries = transfer.tries + 1
   const send: TftpPacket[] = []
@@ -211,7 +208,7 @@ function transmit(transfer: Transfer, now: number): TransferStep {
   if (acked < 0 && options) send.push({ op: 'option-ack', options })
   else {
     const until = Math.min(acked + windowSize, lastBlock(transfer))
-    for (let block = acked + 1; block <= until; block++) {
+    for (let block = from; block <= until; block++) {
       const data = bytes.subarray((block - 1) * blockSize, block * blockSize)
       // Block numbers are 16 bits and go on at 0: what every client that loads more than 65535 blocks expects.
       send.push({ op: 'data', block: block & 0xffff, data })

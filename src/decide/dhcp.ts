@@ -203,7 +203,8 @@ function lease({ request, port, ip, subnet, lease, now }: Case, state: Lease['st
 
 function ignored(known: Omit<Case, 'ip'>, reason: DhcpIgnored, changes: Change[] = []): DhcpVerdict {
   const { type, firmware } = known
-  const detail = { type, client: firmware.name, reason }
+  const said = known.request.options.message?.replace(/[^\x20-\x7e]/g, '?').slice(0, 100)
+  const detail = { type, client: firmware.name, reason: said ? `${reason}: ${said}` : reason }
   const noted = event(known, 'dhcp-ignored', `${type} ${reason}`, detail)
   return { ignore: reason, client: firmware.name, changes: [...changes, noted] }
 }

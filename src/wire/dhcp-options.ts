@@ -297,7 +297,10 @@ export function encodeOptions(options: DhcpOptions, room: number): Buffer {
   const keepRelay = last.length <= left - (type ? 3 : 0)
   if (keepRelay) left -= last.length
   const write = (code: number, value: Buffer) => {
-    const option = split(code, value)
+    // EDK2's PXE driver ends the boot file name with a NUL of its own, on top of the next option's code: the client then
+    // misses what follows, the subnet mask for one, and declines the address. A pad takes the blow (OVMF 2022.11).
+    const pad = code === OPTIONS.bootFileName.code ? 1 : 0
+    const option = Buffer.concat([split(code, value), Buffer.alloc(pad, PAD)])
     if (option.length > left) return
     left -= option.length
     written.push(option)

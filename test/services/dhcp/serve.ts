@@ -1,0 +1,49 @@
+// A DHCP service of its own process, so that it can run inside a network namespace: the real store, sockets and service.
+// Argument: JSON of `Serve`. Writes its log as JSON lines to stdout, "listening" first; ends on SIGTERM.
+
+import pino from 'pino'
+import type { Node, Port } from '../../../src/domain/node.ts'
+import type { Order } from '../../../src/domain/order.ts'
+import type { Subnet } from '../../../src/domain/subnet.ts'
+import { startDhcp } from '../../../services/dhcp/server.ts'
+import { inheritedSockets, listenDhcp } from '../../../services/listen.ts'
+import { createApply } from '../../../services/store/apply.ts'
+import { createFacts } from '../../../services/store/facts.ts'
+import { openStore } from '../../../services/store/open.ts'
+
+export type Serve = {
+  dataDir: string
+  link: { interface: string; address: string }
+  subnets: Subnet[]
+  machines: { node: Node; ports: Port[]; order?: Order }[]
+}
+
+const serve = JSON.parse(process.argv[2] ?? '') as Serve
+const log = pino({ level: 'debug' }, pino.destination({ fd: 1, sync: true }))
+const store = openStore(serve.dataDir)
+const apply = createApply(store)
+const facts = createFacts(store)
+store.commit(() => {
+  for (const { node, ports, order } of serve.machines) {
+    apply([{ put: 'node', row: node }])
+    apply(ports.map((row) => ({ put: 'port', row })))
+    if (order) apply([{ put: 'order', row: order }])
+  }
+})
+const dhcp = startDhcp({
+  config: { network: { ...serve.link, subnets: serve.subnets }, http: { port: 80 } },
+  store,
+  facts,
+  apply,
+  log,
+  now: Date.now,
+  sockets: await listenDhcp(serve.link, inheritedSockets(process.env, process.pid)),
+  wake: (nodeUuid) => log.info({ nodeUuid }, 'wake')
+})
+log.info('listening')
+process.on('SIGTERM', () => {
+  void dhcp.close().then(() => {
+    log.info({ counters: dhcp.counters, leases: facts.leases() }, 'closed')
+    store.close()
+  })
+})

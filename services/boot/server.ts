@@ -3,7 +3,9 @@
 
 import { open, type FileHandle } from 'node:fs/promises'
 import Fastify, {
+  LogController,
   type FastifyBaseLogger,
+  type FastifyError,
   type FastifyInstance,
   type FastifyReply,
   type FastifyRequest
@@ -61,7 +63,7 @@ export function buildBoot(deps: BootDeps): FastifyInstance {
   const app = Fastify({
     loggerInstance: deps.log as FastifyBaseLogger,
     // One line of our own per request that matters; two of Fastify's for each of ten thousand chunks would bury it.
-    disableRequestLogging: true,
+    logController: new LogController({ disableRequestLogging: true }),
     // Fastify switches Node's own limits off; slow clients must not hold sockets for ever.
     connectionTimeout: 120_000,
     requestTimeout: 15_000,
@@ -83,6 +85,13 @@ export function buildBoot(deps: BootDeps): FastifyInstance {
   })
   app.setNotFoundHandler((_request, reply) => {
     reply.code(404).send({ code: 'not-found', message: 'there is nothing at this address' })
+  })
+
+  app.setErrorHandler((error: FastifyError, request, reply) => {
+    const status = error.statusCode ?? 500
+    if (status < 500) return reply.code(status).send({ code: 'bad-request', message: error.message })
+    request.log.error({ err: error, path: request.url }, 'http: our fault')
+    return reply.code(status).send({ code: 'internal', message: 'Seedling failed here; its log says how' })
   })
 
   /** Gather, decide, commit; then the file, the refusal, and one line either way. */

@@ -70,14 +70,14 @@ function ramdisk(mac: Mac, token: string, settings: BootSettings): IpxeCommand[]
         { do: 'boot' }
       ]
     },
-    { do: 'echo', text: 'Seedling: giving up; the next boot device follows' },
+    { do: 'echo', text: 'Seedling: giving up: the next boot device follows' },
     { do: 'exit', status: 1 }
   ]
 }
 
 function nextDevice(reason: string): IpxeCommand[] {
   return [
-    { do: 'echo', text: `Seedling: nothing to do here (${reason}); the next boot device follows` },
+    { do: 'echo', text: `Seedling: nothing to do here (${reason}): the next boot device follows` },
     { do: 'exit', status: 1 }
   ]
 }

@@ -1,0 +1,92 @@
+import t from 'tap'
+import { machineUrl, type BootFacts, type BootSettings } from '../../src/decide/boot-file.ts'
+import { decideScript } from '../../src/decide/script.ts'
+import { aNode, anImage, anOrder, aPort, NOW } from '../support/builders.ts'
+
+const SETTINGS: BootSettings = {
+  url: 'http://192.0.2.1',
+  kernel: '1'.repeat(64),
+  ramdisk: '2'.repeat(64),
+  console: ['tty0', 'ttyS0,115200n8'],
+  kernelArguments: ['panic=30']
+}
+const facts = (given: Partial<BootFacts> = {}): BootFacts => ({
+  port: aPort(),
+  node: aNode(),
+  order: anOrder({ ticks: { 'powered-off': NOW } }),
+  image: anImage(),
+  ...given
+})
+const MAC = '52:54:00:00:00:01'
+
+t.test('in its window a machine gets kernel, ramdisk and its token, with retries', async (t) => {
+  const verdict = decideScript(MAC, facts(), SETTINGS, NOW)
+  if (!('script' in verdict)) return t.fail('refused')
+  t.equal(
+    verdict.script,
+    `#!ipxe
+set t1:int32 0
+:t1
+kernel http://192.0.2.1/boot/kernel/${'1'.repeat(64)} initrd=ramdisk.img BOOTIF=01-52-54-00-00-00-01 seedling.url=http://192.0.2.1 seedling.token=${'a'.repeat(64)} console=tty0 console=ttyS0,115200n8 panic=30 || goto t1failed
+initrd --name ramdisk.img http://192.0.2.1/boot/ramdisk/${'2'.repeat(64)} || goto t1failed
+boot || goto t1failed
+:t1failed
+imgfree
+inc t1
+iseq \${t1} 20 && goto t1over ||
+sleep 6
+goto t1
+:t1over
+echo Seedling: giving up: the next boot device follows
+exit 1
+`
+  )
+  t.match(verdict.changes, [
+    {
+      event: { kind: 'script-served', subject: 'ramdisk', orderId: anOrder().id, detail: { plan: 'ramdisk' } }
+    }
+  ])
+})
+
+const ELSEWHERE: Record<string, { given: Partial<BootFacts>; plan: string }> = {
+  'an active machine': { given: { node: aNode({ state: 'active' }), order: null }, plan: 'local-disk' },
+  'after the image was written': {
+    given: {
+      order: anOrder({ ticks: { 'powered-off': 1, 'powered-on': 2, 'agent-seen': 3, 'image-written': 4 } })
+    },
+    plan: 'local-disk'
+  },
+  'before the power-off was read back': { given: { order: anOrder() }, plan: 'nothing' },
+  'without an order': { given: { order: null }, plan: 'nothing' },
+  'in maintenance': { given: { node: aNode({ maintenance: true }) }, plan: 'nothing' },
+  'a port that must not boot': { given: { port: aPort({ pxeEnabled: false }) }, plan: 'nothing' }
+}
+
+t.test('everybody else enrolled is sent on, and no token leaves', async (t) => {
+  for (const [name, { given, plan }] of Object.entries(ELSEWHERE)) {
+    const verdict = decideScript(MAC, facts(given), SETTINGS, NOW)
+    if (!('script' in verdict)) return t.fail(name)
+    t.match(verdict.script, /^#!ipxe\necho .*\nexit 1\n$/, name)
+    t.match(verdict.changes, [{ event: { kind: 'script-served', detail: { plan } } }], name)
+  }
+})
+
+t.test('a stranger, and whoever asks for another machine, get nothing', async (t) => {
+  const stranger = { port: null, node: null, order: null, image: null }
+  t.match(decideScript(MAC, stranger, SETTINGS, NOW), { refuse: 'stranger', changes: [] })
+  for (const mac of ['52:54:00:00:00:02', null])
+    t.match(decideScript(mac, facts(), SETTINGS, NOW), { refuse: 'wrong-mac', changes: [] })
+  t.ok('script' in decideScript(undefined, facts(), SETTINGS, NOW), 'TFTP has no place for a MAC')
+})
+
+t.test('hostile configuration never reaches a script', async (t) => {
+  for (const value of ['a b', 'x\nshell', '${net0/mac}', 'x;shell', 'x||y', 'x&&y'])
+    t.throws(() => decideScript(MAC, facts(), { ...SETTINGS, kernelArguments: [value] }, NOW), {
+      code: 'ipxe-value'
+    })
+})
+
+t.test('our URL', async (t) => {
+  t.equal(machineUrl('192.0.2.1', 80), 'http://192.0.2.1')
+  t.equal(machineUrl('192.0.2.1', 8080), 'http://192.0.2.1:8080')
+})

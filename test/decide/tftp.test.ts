@@ -1,0 +1,110 @@
+import t from 'tap'
+import type { BootFacts, BootSettings } from '../../src/decide/boot-file.ts'
+import { decideTftp, loaderName } from '../../src/decide/tftp.ts'
+import type { TftpRequest } from '../../src/wire/tftp.ts'
+import { aNode, anImage, anOrder, aPort, NOW } from '../support/builders.ts'
+
+const SETTINGS: BootSettings = {
+  url: 'http://192.0.2.1',
+  kernel: '1'.repeat(64),
+  ramdisk: '2'.repeat(64),
+  console: [],
+  kernelArguments: []
+}
+const LOADERS = new Set(['snponly.efi', 'undionly.kpxe'])
+const OPEN: BootFacts = {
+  port: aPort(),
+  node: aNode(),
+  order: anOrder({ ticks: { 'powered-off': NOW } }),
+  image: anImage()
+}
+const STRANGER: BootFacts = { port: null, node: null, order: null, image: null }
+const ACTIVE: BootFacts = { ...OPEN, node: aNode({ state: 'active' }), order: null }
+
+const read = (file: string, more: Partial<TftpRequest> = {}): TftpRequest => ({
+  op: 'read',
+  file,
+  mode: 'octet',
+  options: new Map(),
+  ...more
+})
+
+const CASES: Record<string, { request: TftpRequest; facts?: BootFacts; answer: object }> = {
+  'a loader by its name': { request: read('snponly.efi'), answer: { serve: 'loader', name: 'snponly.efi' } },
+  'an absolute path': {
+    request: read('/boot/snponly.efi'),
+    answer: { serve: 'loader', name: 'snponly.efi' }
+  },
+  'back-slashes and capitals': {
+    request: read('\\BOOT\\SNPONLY.EFI'),
+    answer: { serve: 'loader', name: 'snponly.efi' }
+  },
+  'text mode': {
+    request: read('undionly.kpxe', { mode: 'netascii' }),
+    answer: { serve: 'loader', name: 'undionly.kpxe' }
+  },
+  'iPXE asking for its script': {
+    request: read('autoexec.ipxe'),
+    answer: { serve: 'text', text: /^#!ipxe\n/ }
+  },
+  'a file that is not there': {
+    request: read('grubx64.efi'),
+    answer: { serve: 'nothing', refusal: 'unknown-file', code: 1 }
+  },
+  'a climb out of the folder': {
+    request: read('../../../../etc/passwd'),
+    answer: { serve: 'nothing', refusal: 'unknown-file', code: 1 }
+  },
+  'a folder': { request: read('/'), answer: { serve: 'nothing', refusal: 'unknown-file', code: 1 } },
+  'an unknown mode': {
+    request: read('snponly.efi', { mode: 'mail' }),
+    answer: { serve: 'nothing', code: 4 }
+  },
+  'a write': {
+    request: read('snponly.efi', { op: 'write' }),
+    answer: { serve: 'nothing', refusal: 'write', code: 2 }
+  },
+  'a stranger asks for a loader': {
+    request: read('snponly.efi'),
+    facts: STRANGER,
+    answer: { serve: 'nothing', refusal: 'stranger', code: 2, changes: [] }
+  },
+  'a stranger asks for what is not there: the same answer': {
+    request: read('nothing.efi'),
+    facts: STRANGER,
+    answer: { serve: 'nothing', refusal: 'stranger', code: 2, changes: [] }
+  },
+  'a stranger asks for a script': {
+    request: read('autoexec.ipxe'),
+    facts: STRANGER,
+    answer: { serve: 'nothing', refusal: 'stranger', code: 2, changes: [] }
+  },
+  'an active machine gets no loader': {
+    request: read('snponly.efi'),
+    facts: ACTIVE,
+    answer: { serve: 'nothing', refusal: 'not-now', code: 2 }
+  },
+  'an active machine is sent to its disk': {
+    request: read('autoexec.ipxe'),
+    facts: ACTIVE,
+    answer: { serve: 'text', text: /\nexit 1\n$/ }
+  }
+}
+
+t.test('who gets what', async (t) => {
+  for (const [name, { request, facts = OPEN, answer }] of Object.entries(CASES))
+    t.match(decideTftp(request, facts, LOADERS, SETTINGS, NOW), answer, name)
+})
+
+t.test('a refusal is one line a minute, however many names are asked for', async (t) => {
+  const event = (file: string) => decideTftp(read(file), OPEN, LOADERS, SETTINGS, NOW).changes[0]
+  const [first, second] = [event('a'), event('\x1b[2J' + 'b'.repeat(500))]
+  t.match(first, { event: { kind: 'file-refused', subject: 'tftp:unknown-file', detail: { name: 'a' } } })
+  t.match(second, { event: { subject: 'tftp:unknown-file', detail: { name: /^\?\[2Jb+…$/ } } })
+})
+
+t.test('names', async (t) => {
+  t.equal(loaderName('a\\b/C.EFI'), 'c.efi')
+  t.equal(loaderName('c.efi'), 'c.efi')
+  t.equal(loaderName('a/'), '')
+})

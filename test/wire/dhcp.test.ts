@@ -246,14 +246,14 @@ const anOptions: fc.Arbitrary<DhcpOptions> = fc.record(
     relayAgent: someBytes(300),
     autoConfigure: fc.nat(255),
     classlessRoutes: fc.array(
-      fc.record({
-        network: fc.constantFrom('0.0.0.0/0', '10.0.0.0/8', '10.1.240.0/20', '10.1.2.3/32'),
-        router: anIp
-      }),
+      fc
+        .tuple(fc.constantFrom('0.0.0.0/0', '10.0.0.0/8', '10.1.240.0/20', '10.1.2.3/32'), anIp)
+        .map(([network, router]) => ({ network, router })),
       { minLength: 1, maxLength: 4 }
     ),
     other: fc.dictionary(fc.constantFrom('224', '225', '254'), someBytes(300), {
-      minKeys: 1
+      minKeys: 1,
+      noNullPrototype: true
     }) as fc.Arbitrary<Record<number, Buffer>>
   },
   { requiredKeys: [], noNullPrototype: true }

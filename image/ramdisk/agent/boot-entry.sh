@@ -1,0 +1,40 @@
+# The firmware's own boot entry for the installed system. BIOS machines have none and need none.
+
+boot_label=Seedling
+esp_type=C12A7328-F81F-11D2-BA4B-00A0C93EC93B
+
+write_boot_entry() {
+  local number start loader old
+  [ "$(boot_mode)" = uefi ] || return 0
+  mount_efivars
+  read_partitions
+  read -r number start <<-END
+	$(jq -r --arg type $esp_type '.partitiontable.partitions | to_entries[] |
+	  select(.value.type == $type or .value.type == "ef") |
+	  "\(.value.node | capture("(?<n>[0-9]+)$").n) \(.value.start)"' /run/partitions | head -n 1)
+	END
+  [ -n "$number" ] ||
+    fail boot-entry 'the image has no EFI system partition, and this machine boots by UEFI: set it to BIOS or take another image'
+  loader=$(find_loader $((start * sector_size)))
+  [ -n "$loader" ] || fail boot-entry "partition $number of the image, its EFI system partition, holds no x64 boot loader"
+  say "making the boot entry for $loader"
+  for old in $(efibootmgr | sed -n "s/^Boot\([0-9A-F]\{4\}\)[* ] $boot_label\(\t.*\)\{0,1\}$/\1/p"); do
+    efibootmgr -q -b "$old" -B
+  done
+  efibootmgr -q --create --disk "$disk" --part "$number" --label $boot_label --loader "$loader" 2>/run/efi.err ||
+    fail boot-entry "the firmware does not take a boot entry: $(tail -n 2 /run/efi.err)"
+}
+
+# find_loader OFFSET: a distribution's own loader before the fallback one, the signed shim before all; as the
+# firmware writes paths.
+find_loader() {
+  local esp=$disk@@$1 file
+  MTOOLS_SKIP_CHECK=1 mdir -i "$esp" -/ -b ::/EFI 2>/dev/null | tr '[:upper:]' '[:lower:]' | sed 's|^::/efi/||' |
+    LC_ALL=C sort >/run/esp
+  for file in shimx64.efi grubx64.efi systemd-bootx64.efi; do
+    file=$(grep -v '^boot/' /run/esp | grep -x "[^/]*/$file" | head -n 1)
+    [ -z "$file" ] || break
+  done
+  [ -n "$file" ] || file=$(grep -x 'boot/bootx64\.efi' /run/esp)
+  [ -z "$file" ] || echo "/EFI/$file" | tr / '\\'
+}

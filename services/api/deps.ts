@@ -1,0 +1,86 @@
+// What the API is given, and the handful of things that all its routes do.
+
+import { randomBytes, randomUUID } from 'node:crypto'
+import type { Readable } from 'node:stream'
+import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
+import type {
+  FastifyBaseLogger,
+  FastifyInstance,
+  FastifyRequest,
+  RawReplyDefaultExpression,
+  RawRequestDefaultExpression,
+  RawServerDefault
+} from 'fastify'
+import type { Logger } from 'pino'
+import type { Fresh, ProvisionFacts } from '../../src/decide/provision.ts'
+import { AppError } from '../../src/domain/error.ts'
+import type { Image } from '../../src/domain/image.ts'
+import type { Node } from '../../src/domain/node.ts'
+import type { Config } from '../config.ts'
+import type { Apply } from '../store/apply.ts'
+import type { Facts } from '../store/facts.ts'
+import type { Store } from '../store/open.ts'
+
+export type ApiDeps = {
+  config: Config
+  store: Store
+  facts: Facts
+  apply: Apply
+  log: Logger
+  now: () => number
+  /** Tells the conductor that a node has something to do; a hint. */
+  wake: (nodeUuid: string) => void
+  images: { add(name: string, stream: Readable): Promise<Image>; remove(id: string): unknown }
+}
+
+export type App = FastifyInstance<
+  RawServerDefault,
+  RawRequestDefaultExpression,
+  RawReplyDefaultExpression,
+  FastifyBaseLogger,
+  TypeBoxTypeProvider
+>
+
+/** `http://host` as the client wrote it: links lead back by the way it came. */
+export function base(request: Pick<FastifyRequest, 'host' | 'protocol'>): string {
+  return `${request.protocol}://${request.host || 'localhost'}`
+}
+
+/** By UUID or name; AppError `not-found`. */
+export function nodeNamed(facts: Facts, ident: string): Node {
+  const node = facts.node(ident)
+  if (!node) throw new AppError('not-found', `Node ${ident} could not be found`)
+  return node
+}
+
+export function provisionFacts(facts: Facts, node: Node): ProvisionFacts {
+  return {
+    node,
+    ports: facts.portsOfNode(node.uuid),
+    orders: facts.ordersOfNode(node.uuid),
+    instance: node.instanceUuid === null ? null : facts.instanceByUuid(node.instanceUuid)
+  }
+}
+
+export function fresh(): Fresh {
+  return {
+    orderId: randomUUID(),
+    orderToken: randomBytes(32).toString('hex'),
+    instanceUuid: randomUUID(),
+    instanceToken: randomBytes(32).toString('hex')
+  }
+}
+
+/** The image of that name or id; AppError `image-missing`, which lists the images that there are. */
+export function imageNamed(facts: Facts, ident: string): Image {
+  const image = facts.imageByName(ident) ?? facts.imageById(ident)
+  if (image) return image
+  const names = facts.images().map(({ name }) => name)
+  throw new AppError(
+    'image-missing',
+    `There is no image ${JSON.stringify(ident)}; ` +
+      (names.length > 0
+        ? `there ${names.length > 1 ? 'are' : 'is'} ${names.join(', ')}`
+        : 'there is none at all: add one with "seedling image add NAME FILE"')
+  )
+}

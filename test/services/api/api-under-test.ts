@@ -1,0 +1,140 @@
+// A real API on a real store in a folder of its own; only the image store is small: it hashes what it is given and keeps the row.
+
+import { createHash, randomUUID } from 'node:crypto'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Readable } from 'node:stream'
+import { pino } from 'pino'
+import { buildApi, type ApiDeps, type Door } from '../../../services/api/api.ts'
+import { checkConfig, type Config } from '../../../services/config.ts'
+import { createApply } from '../../../services/store/apply.ts'
+import { createFacts } from '../../../services/store/facts.ts'
+import { openStore } from '../../../services/store/open.ts'
+import type { Change } from '../../../src/domain/change.ts'
+import { anImage } from '../../support/builders.ts'
+
+export const KEY =
+  'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f operator@desk'
+
+export function aConfig(
+  folder: string,
+  given: { pool?: { start: string; end: string }; api?: object } = {}
+): Config {
+  return checkConfig(
+    {
+      dataDir: join(folder, 'data'),
+      network: {
+        interface: 'lo',
+        address: '192.0.2.1',
+        subnets: [
+          { cidr: '192.0.2.0/24', pool: given.pool ?? { start: '192.0.2.100', end: '192.0.2.199' } },
+          { cidr: '198.51.100.0/24', pool: { start: '198.51.100.10', end: '198.51.100.20' } }
+        ]
+      },
+      api: { socket: join(folder, 'api.sock'), ...given.api },
+      boot: { kernel: 'kernel', ramdisk: 'ramdisk', loaders: 'loaders' }
+    },
+    folder
+  )
+}
+
+/** Everything the API needs, on a fresh store; `remove` closes and deletes it. */
+export function someDeps(given: Parameters<typeof aConfig>[1] = {}) {
+  const folder = mkdtempSync(join(tmpdir(), 'seedling-api-'))
+  const config = aConfig(folder, given)
+  const store = openStore(config.dataDir)
+  const facts = createFacts(store)
+  const apply = createApply(store)
+  const woken: string[] = []
+  const deps: ApiDeps = {
+    config,
+    store,
+    facts,
+    apply,
+    log: pino({ level: 'silent' }),
+    now: Date.now,
+    wake: (nodeUuid) => void woken.push(nodeUuid),
+    images: {
+      async add(name: string, stream: Readable) {
+        const hash = createHash('sha256')
+        let size = 0
+        for await (const chunk of stream) {
+          hash.update(chunk as Buffer)
+          size += (chunk as Buffer).length
+        }
+        const sha256 = hash.digest('hex')
+        const row = anImage({
+          id: randomUUID(),
+          name,
+          size,
+          sha256,
+          digest: sha256,
+          format: 'raw',
+          createdAt: Date.now()
+        })
+        store.commit(() => apply([{ put: 'image', row }]))
+        return row
+      },
+      remove: (id) => store.commit(() => apply([{ remove: 'image', id }]))
+    }
+  }
+  return {
+    deps,
+    folder,
+    woken,
+    change: (changes: Change[]) => store.commit(() => apply(changes)),
+    /** How many rows every table has: what "nothing half-done" is measured by. */
+    rows(): Record<string, number> {
+      const tables = ['node', 'port', 'image', 'keypair', 'instance', '"order"', 'event', 'lease']
+      return Object.fromEntries(
+        tables.map((table) => [
+          table,
+          store.db.prepare(`SELECT count(*) FROM ${table}`).pluck().get() as number
+        ])
+      )
+    },
+    remove() {
+      store.close()
+      rmSync(folder, { recursive: true, force: true })
+    }
+  }
+}
+
+export type Answer = { status: number; body: any; headers: Record<string, unknown> } // eslint-disable-line @typescript-eslint/no-explicit-any
+
+/** The same, built and ready to take injected requests. `fault` reads the message out of Ironic's error body. */
+export function anApi(given: Parameters<typeof aConfig>[1] = {}, door?: Door) {
+  const bench = someDeps(given)
+  const app = buildApi(bench.deps, door)
+  async function ask(
+    method: string,
+    url: string,
+    body?: unknown,
+    headers: Record<string, string> = {}
+  ): Promise<Answer> {
+    const answer = await app.inject({
+      method: method as 'GET',
+      url,
+      headers,
+      ...(body === undefined ? {} : { payload: body as object })
+    })
+    const text = answer.body
+    const json = String(answer.headers['content-type'] ?? '').startsWith('application/json')
+    return { status: answer.statusCode, body: json ? JSON.parse(text) : text, headers: answer.headers }
+  }
+  return {
+    ...bench,
+    app,
+    ask,
+    async close() {
+      await app.close()
+      bench.remove()
+    }
+  }
+}
+
+/** The `faultstring` and `code` inside an error body. */
+export function fault(answer: Answer): { faultstring: string; code: string; faultcode: string } {
+  return JSON.parse(answer.body.error_message as string) as ReturnType<typeof fault>
+}

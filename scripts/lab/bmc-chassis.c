@@ -1,6 +1,6 @@
 /*
- * A loadable module for OpenIPMI's ipmi_sim: hands every chassis command (network function 00h) to the rack daemon and
- * answers with what the daemon says, so that power and boot flags live in one place (chassis.ts) and in every bit;
+ * A loadable module for OpenIPMI's ipmi_sim: hands the chassis commands for power and boot options to the rack daemon
+ * and answers with what the daemon says, so that power and boot flags live in one place (chassis.ts) and in every bit;
  * ipmi_sim's own boot options keep nothing but the device number.
  *
  * loadlib "…/bmc-chassis.so" "SOCKET MACHINE". One connection to the Unix socket per command:
@@ -18,7 +18,13 @@
 #include <OpenIPMI/mcserv.h>
 #include <OpenIPMI/msg.h>
 
-enum { NETFN_CHASSIS = 0x00, CANNOT_RESPOND = 0xce, MAX_DATA = 64 };
+enum { CANNOT_RESPOND = 0xce, MAX_DATA = 64 };
+
+/*
+ * ipmi_sim's own table of chassis commands, by command number. ipmi_emu_register_cmd_handler() would set its entries,
+ * but takes other arguments in Debian 13's OpenIPMI (2.0.37) than in Debian 12's (2.0.33); the table is the same.
+ */
+extern cmd_handler_f chassis_netfn_handlers[256];
 
 static struct sockaddr_un daemon_address = { .sun_family = AF_UNIX };
 static char machine[64];
@@ -76,7 +82,7 @@ int ipmi_sim_module_print_version(sys_data_t *sys, char *options)
 
 int ipmi_sim_module_init(sys_data_t *sys, const char *options)
 {
-    static const unsigned char commands[] = { 0x01, 0x02, 0x04, 0x06, 0x07, 0x08, 0x09, 0x0f };
+    static const unsigned char commands[] = { 0x01, 0x02, 0x08, 0x09 };
     unsigned int i;
 
     (void) sys;
@@ -85,7 +91,6 @@ int ipmi_sim_module_init(sys_data_t *sys, const char *options)
         return -1;
     }
     for (i = 0; i < sizeof(commands); i++)
-        if (ipmi_emu_register_cmd_handler(NETFN_CHASSIS, commands[i], chassis_command, NULL) != 0)
-            return -1;
+        chassis_netfn_handlers[commands[i]] = chassis_command;
     return 0;
 }

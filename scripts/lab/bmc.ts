@@ -9,7 +9,10 @@ const restartAfterMs = 1000
 
 /** Compiles the module that joins ipmi_sim to the daemon. */
 export function buildBmcModule(rack: RackPlan): void {
-  run(['tcc', '-shared', '-o', rack.daemon.bmcModule, join(import.meta.dirname, 'bmc-chassis.c')])
+  const object = `${rack.daemon.bmcModule}.o`
+  run(['tcc', '-c', '-o', object, join(import.meta.dirname, 'bmc-chassis.c')])
+  // tcc does not say that it needs no executable stack, and glibc from 2.41 on loads only what says so; ld says it.
+  run(['ld', '-shared', '-z', 'noexecstack', '-o', rack.daemon.bmcModule, object])
 }
 
 /** Starts a machine's BMC and keeps it running until closed; malformed packets can end ipmi_sim, as they do real BMCs. */

@@ -60,6 +60,7 @@ export async function putUp(options: RackOptions): Promise<RackPlan> {
       () => daemonStatus(rack).catch(() => undefined),
       `the rack daemon does not answer; see ${rack.daemon.log}`
     )
+    for (const machine of rack.machines) checkBmc(rack, machine)
     return rack
   } catch (error) {
     await takeDown(rack)
@@ -112,6 +113,15 @@ export function ipmitool(rack: RackPlan, { bmc }: MachinePlan, ...args: string[]
     ],
     { IPMI_PASSWORD: bmc.password }
   ).trim()
+}
+
+function checkBmc(rack: RackPlan, machine: MachinePlan): void {
+  try {
+    ipmitool(rack, machine, 'chassis', 'power', 'status')
+  } catch (error) {
+    const said = readFileSync(machine.bmc.log, 'utf8').trim().split('\n').slice(-2).join('\n')
+    throw new Error(`the BMC of ${machine.name} does not answer: ${(error as Error).message}\n${said}`)
+  }
 }
 
 /** What a machine has said on its serial port since the rack was put up. */

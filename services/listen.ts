@@ -23,6 +23,8 @@ export type DatagramSockets = { receive: dgram.Socket[]; send: dgram.Socket }
 export type Link = { interface: string; address: Ip }
 
 const FIRST_FD = 3
+/** Connections that may wait to be taken: a whole room asks at once. */
+const LISTEN_BACKLOG = 1024
 const DHCP_PORT = 67
 /** A whole room boots at once, and at the default size a burst of a few thousand datagrams loses a third. */
 const RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024
@@ -102,7 +104,7 @@ export async function listenStream(server: net.Server, where: ListenOptions): Pr
   if ('path' in where) await removeStaleSocket(where.path)
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
-    server.listen(where, () => {
+    server.listen({ ...where, backlog: LISTEN_BACKLOG }, () => {
       server.off('error', reject)
       resolve()
     })

@@ -22,6 +22,7 @@ import {
 import { decideScript } from '../../src/decide/script.ts'
 import { loaderName } from '../../src/decide/tftp.ts'
 import { parseMac } from '../../src/wire/address.ts'
+import { listenStream, type ListenOptions } from '../listen.ts'
 import type { Apply } from '../store/apply.ts'
 import type { Facts, MachineFacts } from '../store/facts.ts'
 import type { Store } from '../store/open.ts'
@@ -215,19 +216,13 @@ export function buildBoot(deps: BootDeps): FastifyInstance {
   return app
 }
 
-/** `listen` is what `net.Server.listen` takes: `{ host, port }`, or `{ fd }` of a socket that systemd passed. */
+/** Serves where `listen` says; port 0 is any free one. AppError `bad-config` when the place is taken. */
 export async function startBoot(
-  deps: BootDeps & { listen: { host: string; port: number } | { fd: number } }
+  deps: BootDeps & { listen: ListenOptions }
 ): Promise<{ port: number; close(): Promise<void> }> {
   const app = buildBoot(deps)
   await app.ready()
-  await new Promise<void>((resolve, reject) => {
-    app.server.once('error', reject)
-    app.server.listen({ ...deps.listen, backlog: 1024 }, () => {
-      app.server.off('error', reject)
-      resolve()
-    })
-  })
+  await listenStream(app.server, deps.listen)
   const address = app.server.address()
   return {
     port: typeof address === 'object' && address ? address.port : 0,

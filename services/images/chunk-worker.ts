@@ -7,17 +7,20 @@ import {
   mkdirSync,
   openSync,
   readFileSync,
+  readlinkSync,
   readSync,
   renameSync,
   writeSync
 } from 'node:fs'
 import { createHash } from 'node:crypto'
-import { dirname } from 'node:path'
+import { constants as os, setPriority } from 'node:os'
+import { basename, dirname } from 'node:path'
 import { parentPort } from 'node:worker_threads'
 import { constants, zstdCompressSync, zstdDecompressSync } from 'node:zlib'
 import { sha256Hex } from '../../src/wire/manifest.ts'
 import { qcow2DataClusters, qcow2L2Offsets, type Qcow2Header } from '../../src/wire/qcow2.ts'
 import { chunkFile } from './layout.ts'
+import { isZero } from './zeros.ts'
 
 /** Every job: what it takes and what it gives. */
 export type Jobs = {
@@ -48,7 +51,6 @@ const READ_BYTES = 4 * 2 ** 20
 const ZSTD_LEVEL = 1
 
 let buffer = Buffer.alloc(0)
-let zeros = Buffer.alloc(0)
 
 const run: { [K in JobKind]: (job: Jobs[K]['job']) => Jobs[K]['result'] } = {
   hash({ path }) {
@@ -87,7 +89,7 @@ const run: { [K in JobKind]: (job: Jobs[K]['job']) => Jobs[K]['result'] } = {
     const frame = zstdCompressSync(bytes, {
       params: { [constants.ZSTD_c_compressionLevel]: ZSTD_LEVEL },
       pledgedSrcSize: length,
-      chunkSize: 2 ** 20
+      chunkSize: length + 2 ** 16
     })
     const fd = openSync(temporary, 'w', 0o600)
     try {
@@ -145,10 +147,8 @@ function readAt(fd: number, offset: number, length: number): Buffer {
   return buffer.subarray(0, got)
 }
 
-function isZero(bytes: Buffer): boolean {
-  if (zeros.length < bytes.length) zeros = Buffer.alloc(bytes.length)
-  return bytes.equals(zeros.subarray(0, bytes.length))
-}
+// Machines that boot meanwhile come first. On Linux a thread has a priority of its own, under its own id.
+setPriority(Number(basename(readlinkSync('/proc/thread-self'))), os.priority.PRIORITY_BELOW_NORMAL)
 
 parentPort?.on('message', ({ kind, job }: JobMessage) => {
   let answer: JobAnswer

@@ -37,6 +37,7 @@ import type { ChunkFault } from './chunk-worker.ts'
 import { createConverter } from './convert.ts'
 import { CHUNK_SIZE, chunkFile, chunksFolder, manifestFile, manifestsFolder, uploadFolder } from './layout.ts'
 import { startWorkers, type Workers } from './workers.ts'
+import { isZero } from './zeros.ts'
 
 /** One core is left to the machines that boot meanwhile on anything that has three; on two, both are shared. */
 const WORKERS = 2
@@ -499,14 +500,4 @@ async function syncFolder(folder: string): Promise<void> {
   } finally {
     await handle.close()
   }
-}
-
-const ZEROS = Buffer.alloc(64 * 1024)
-
-function isZero(bytes: Buffer): boolean {
-  for (let at = 0; at < bytes.length; at += ZEROS.length) {
-    const part = bytes.subarray(at, at + ZEROS.length)
-    if (!part.equals(ZEROS.subarray(0, part.length))) return false
-  }
-  return true
 }

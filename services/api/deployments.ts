@@ -63,7 +63,7 @@ export function deploymentRoutes(app: App, deps: ApiDeps): void {
           userData,
           metadata: (body.metadata ?? {}) as Json
         }
-        apply(decideProvision(provisionFacts(facts, node), 'active', spec, fresh(), now()))
+        apply(decideProvision(provisionFacts(facts, node), 'active', spec, fresh(deps), now()))
         return facts.latestOrder(node.uuid) as Order
       })
     })

@@ -1,6 +1,6 @@
 // What the API is given, and the handful of things that all its routes do.
 
-import { randomBytes, randomUUID } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import type { Readable } from 'node:stream'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import type {
@@ -30,7 +30,16 @@ export type ApiDeps = {
   now: () => number
   /** Tells the conductor that a node has something to do; a hint. */
   wake: (nodeUuid: string) => void
-  images: { add(name: string, stream: Readable): Promise<Image>; remove(id: string): unknown }
+  /** 256 random bits, hex. */
+  token: () => string
+  images: {
+    add(
+      name: string,
+      stream: Readable,
+      options: { format?: string | undefined; sha256?: string | undefined; size?: number | undefined }
+    ): Promise<Image>
+    remove(ident: string): Promise<void>
+  }
 }
 
 export type App = FastifyInstance<
@@ -62,13 +71,8 @@ export function provisionFacts(facts: Facts, node: Node): ProvisionFacts {
   }
 }
 
-export function fresh(): Fresh {
-  return {
-    orderId: randomUUID(),
-    orderToken: randomBytes(32).toString('hex'),
-    instanceUuid: randomUUID(),
-    instanceToken: randomBytes(32).toString('hex')
-  }
+export function fresh({ token }: Pick<ApiDeps, 'token'>): Fresh {
+  return { orderId: randomUUID(), orderToken: token(), instanceUuid: randomUUID(), instanceToken: token() }
 }
 
 /** The image of that name or id; AppError `image-missing`, which lists the images that there are. */

@@ -55,7 +55,7 @@ export function stateRoutes(app: App, deps: ApiDeps): void {
       const uuid = store.commit(() => {
         const node = nodeNamed(facts, request.params.ident)
         const deploy = verb === 'active' || verb === 'rebuild' ? deploySpec(node, configdrive) : null
-        apply(decideProvision(provisionFacts(facts, node), verb, deploy, fresh(), now()))
+        apply(decideProvision(provisionFacts(facts, node), verb, deploy, fresh(deps), now()))
         return node.uuid
       })
       wake(uuid)
@@ -106,7 +106,7 @@ export function stateRoutes(app: App, deps: ApiDeps): void {
         )
       const uuid = store.commit(() => {
         const node = nodeNamed(facts, request.params.ident)
-        apply(decidePower(provisionFacts(facts, node), word, fresh(), now()))
+        apply(decidePower(provisionFacts(facts, node), word, fresh(deps), now()))
         return node.uuid
       })
       wake(uuid)

@@ -1,12 +1,12 @@
 // A real API on a real store in a folder of its own; only the image store is small: it hashes what it is given and keeps the row.
 
-import { createHash, randomUUID } from 'node:crypto'
+import { createHash, randomBytes, randomUUID } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
 import { pino } from 'pino'
-import { buildApi, type ApiDeps, type Door } from '../../../services/api/api.ts'
+import { buildApi, type ApiDeps, type Door } from '../../../services/api/server.ts'
 import { checkConfig, type Config } from '../../../services/config.ts'
 import { createApply } from '../../../services/store/apply.ts'
 import { createFacts } from '../../../services/store/facts.ts'
@@ -54,6 +54,7 @@ export function someDeps(given: Parameters<typeof aConfig>[1] = {}) {
     apply,
     log: pino({ level: 'silent' }),
     now: Date.now,
+    token: () => randomBytes(32).toString('hex'),
     wake: (nodeUuid) => void woken.push(nodeUuid),
     images: {
       async add(name: string, stream: Readable) {
@@ -76,7 +77,9 @@ export function someDeps(given: Parameters<typeof aConfig>[1] = {}) {
         store.commit(() => apply([{ put: 'image', row }]))
         return row
       },
-      remove: (id) => store.commit(() => apply([{ remove: 'image', id }]))
+      async remove(id) {
+        store.commit(() => apply([{ remove: 'image', id }]))
+      }
     }
   }
   return {

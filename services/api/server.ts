@@ -2,13 +2,14 @@
 // where file permissions say who may come in, and an address, where a bearer token does.
 
 import { randomUUID } from 'node:crypto'
-import { chmodSync, lstatSync, mkdirSync, unlinkSync } from 'node:fs'
-import { createConnection, isIP } from 'node:net'
+import { chmodSync, mkdirSync } from 'node:fs'
+import { isIP } from 'node:net'
 import { hostname } from 'node:os'
 import { dirname } from 'node:path'
 import { TypeBoxValidatorCompiler } from '@fastify/type-provider-typebox'
-import Fastify, { type FastifyBaseLogger } from 'fastify'
+import Fastify, { LogController, type FastifyBaseLogger } from 'fastify'
 import { AppError } from '../../src/domain/error.ts'
+import { listenOptions, listenStream, type InheritedSockets, type ListenOptions } from '../listen.ts'
 import { deploymentRoutes } from './deployments.ts'
 import type { ApiDeps, App } from './deps.ts'
 import { discoveryRoutes } from './discovery.ts'
@@ -38,13 +39,12 @@ const MAX_CONNECTIONS = 256
 export function buildApi(deps: ApiDeps, door: Door = { kind: 'socket' }): App {
   const app: App = Fastify({
     loggerInstance: deps.log as FastifyBaseLogger,
-    disableRequestLogging: true,
+    logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: BODY_BYTES,
     connectionTimeout: IDLE_MILLISECONDS,
     // Uploads take as long as they take; idle ones are ended by connectionTimeout, slow heads by headersTimeout.
     requestTimeout: 0,
     keepAliveTimeout: IDLE_MILLISECONDS,
-    forceCloseConnections: true,
     genReqId: () => `req-${randomUUID()}`,
     routerOptions: { ignoreTrailingSlash: true, maxParamLength: 300 },
     schemaErrorFormatter: (errors, part) => schemaError(errors as Parameters<typeof schemaError>[0], part)
@@ -74,32 +74,41 @@ export function buildApi(deps: ApiDeps, door: Door = { kind: 'socket' }): App {
   return app
 }
 
-/** Opens both doors. AppError `state-locked` when another Seedling answers on the socket. */
-export async function startApi(deps: ApiDeps): Promise<{ close(): Promise<void> }> {
+/** Opens both doors. AppError `bad-config` when a place is taken or not allowed. */
+export async function startApi(
+  deps: ApiDeps & { inherited?: InheritedSockets }
+): Promise<{ close(): Promise<void> }> {
   const { address, port, socket } = deps.config.api
+  const inherited: InheritedSockets = deps.inherited ?? new Map()
   const open: App[] = []
+  const listen = async (app: App, where: ListenOptions): Promise<void> => {
+    open.push(app)
+    await app.ready()
+    await listenStream(app.server, where)
+    deps.log.info({ where }, 'API listens')
+  }
+  const close = async (): Promise<void> => {
+    const closing = open.map((app) => app.close())
+    // Followers and uploads would keep it open for ever; every change is a commit, so nothing is cut in two.
+    for (const app of open) app.server.closeAllConnections()
+    await Promise.all(closing)
+  }
   try {
-    const local = buildApi(deps)
-    open.push(local)
-    await makeWay(socket)
-    await local.listen({ path: socket })
-    chmodSync(socket, 0o600)
-    deps.log.info({ socket }, 'API listens')
-    if (address !== null) {
-      const network = buildApi(deps, { kind: 'network', token: loadToken(deps.config.dataDir) })
-      open.push(network)
-      await network.listen({ host: address, port })
-      deps.log.info({ address, port }, 'API listens')
+    mkdirSync(dirname(socket), { recursive: true, mode: 0o700 })
+    await listen(buildApi(deps), listenOptions('api-socket', { path: socket }, inherited))
+    if (!inherited.has('api-socket')) chmodSync(socket, 0o600)
+    if (address !== null || inherited.has('api')) {
+      const door: Door = { kind: 'network', token: loadToken(deps.config.dataDir) }
+      await listen(
+        buildApi(deps, door),
+        listenOptions('api', { host: address ?? '127.0.0.1', port }, inherited)
+      )
     }
   } catch (error) {
-    await Promise.all(open.map((app) => app.close()))
+    await close()
     throw error
   }
-  return {
-    async close() {
-      await Promise.all(open.map((app) => app.close()))
-    }
-  }
+  return { close }
 }
 
 /** Bodies are JSON and say so: a web page of elsewhere cannot send that type unasked, which keeps forged requests out. */
@@ -141,30 +150,4 @@ function guard(app: App, token: string): void {
 function ownName(name: string): boolean {
   const bare = name.replace(/^\[(.*)\]$/, '$1')
   return isIP(bare) !== 0 || bare === 'localhost' || bare.toLowerCase() === hostname().toLowerCase()
-}
-
-/** Makes the folder of the socket and removes one that nobody listens on any more. */
-async function makeWay(path: string): Promise<void> {
-  mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
-  const found = lstatSync(path, { throwIfNoEntry: false })
-  if (!found) return
-  if (!found.isSocket())
-    throw new AppError(
-      'bad-config',
-      `${path} (api.socket) exists and is no socket; move it away or name another path`
-    )
-  if (await answers(path))
-    throw new AppError(
-      'state-locked',
-      `Another Seedling answers on ${path}; stop it first, or name another api.socket`
-    )
-  unlinkSync(path)
-}
-
-function answers(path: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = createConnection(path)
-    socket.on('connect', () => resolve(true)).on('error', () => resolve(false))
-    socket.on('connect', () => socket.destroy())
-  })
 }

@@ -30,6 +30,7 @@ export type MetadataDeps = {
 /** `latest` and any date: the tree is the same under each (clients probe the version they were written for). */
 const VERSION = ':version(^(?:latest|1\\.0|[0-9]{4}-[0-9]{2}-[0-9]{2})$)'
 const LARGEST_SIGNAL = 2 ** 20
+const JSON_TYPE = 'application/json; charset=utf-8'
 
 /** The plug-in with all metadata routes. */
 export function metadataRoutes(deps: MetadataDeps): (app: FastifyInstance) => Promise<void> {
@@ -58,6 +59,7 @@ export function metadataRoutes(deps: MetadataDeps): (app: FastifyInstance) => Pr
     reply: FastifyReply,
     dialect: Dialect,
     token: string | undefined,
+    type: string,
     body: (found: Extract<MetadataVerdict, { serve: true }>) => string | Buffer | undefined
   ): FastifyReply {
     const address = sourceAddress(request)
@@ -78,7 +80,7 @@ export function metadataRoutes(deps: MetadataDeps): (app: FastifyInstance) => Pr
     const content = body(verdict)
     if (content === undefined)
       return reply.code(404).send({ code: 'not-found', message: 'the metadata has nothing of that name' })
-    return reply.header('cache-control', 'no-store').send(content)
+    return reply.type(type).header('cache-control', 'no-store').send(content)
   }
 
   function after(request: FastifyRequest, verdict: Extract<MetadataVerdict, { serve: true }>): void {
@@ -105,25 +107,22 @@ export function metadataRoutes(deps: MetadataDeps): (app: FastifyInstance) => Pr
 
   return async (app) => {
     const tree = (request: FastifyRequest, reply: FastifyReply): FastifyReply =>
-      read(request, reply, 'ec2', undefined, ({ instance, node, port }) => {
-        reply.type('text/plain; charset=utf-8')
-        return readEc2(ec2Tree(instance, node, port), (request.params as Record<string, string>)['*'] ?? '')
-      })
+      read(request, reply, 'ec2', undefined, 'text/plain; charset=utf-8', ({ instance, node, port }) =>
+        readEc2(ec2Tree(instance, node, port), (request.params as Record<string, string>)['*'] ?? '')
+      )
     app.get(`/${VERSION}/meta-data`, tree)
     app.get(`/${VERSION}/meta-data/*`, tree)
     app.get(`/${VERSION}/user-data`, (request, reply) =>
-      read(request, reply, 'ec2', undefined, ({ instance }) => {
-        reply.type('application/octet-stream')
-        return instance.userData === null ? undefined : Buffer.from(instance.userData, 'base64')
-      })
+      read(request, reply, 'ec2', undefined, 'application/octet-stream', ({ instance }) =>
+        instance.userData === null ? undefined : Buffer.from(instance.userData, 'base64')
+      )
     )
 
     type Token = { Params: { token: string } }
     app.get<Token>('/metadata/:token/request', (request, reply) =>
-      read(request, reply, 'request', request.params.token, ({ instance, node, port }) => {
-        reply.type('application/json; charset=utf-8')
-        return JSON.stringify(requestDocument(instance, node, port, url))
-      })
+      read(request, reply, 'request', request.params.token, JSON_TYPE, ({ instance, node, port }) =>
+        JSON.stringify(requestDocument(instance, node, port, url))
+      )
     )
 
     // Senders name any content type, a wrong one or an empty one; the body is what it is. (A scope of its own: the other

@@ -3,7 +3,7 @@
 // proves it with ipmitool).
 
 import { randomBytes } from 'node:crypto'
-import { createSocket, type RemoteInfo } from 'node:dgram'
+import { createSocket } from 'node:dgram'
 import type { AddressInfo } from 'node:net'
 import type { BmcAccess, PowerState } from '../../src/domain/bmc.ts'
 import { decodeAsf, encodeAsf } from '../../src/wire/ipmi/asf.ts'
@@ -125,6 +125,8 @@ export type FakeBmc = {
   sessions(): number
   /** Loses all sessions, as a restart of the BMC does. */
   restart(): void
+  /** What it answers to a packet: the BMC without its socket. */
+  answer(bytes: Uint8Array): Buffer[]
   /** How to reach it as its first user. */
   access(changes?: Partial<BmcAccess>): BmcAccess
   close(): Promise<void>
@@ -197,29 +199,29 @@ export async function startFakeBmc(options: FakeBmcOptions = {}): Promise<FakeBm
         ...changes
       }
     },
+    answer(bytes) {
+      if (faults.silent || faults.loses()) return []
+      if (faults.dropNext > 0) {
+        faults.dropNext--
+        return []
+      }
+      let answer: Buffer | null
+      try {
+        answer = answerTo(Buffer.from(bytes))
+      } catch (error) {
+        if (error instanceof WireError) return []
+        throw error
+      }
+      if (!answer || faults.loses()) return []
+      return faults.duplicates ? [answer, answer] : [answer]
+    },
     close: () => new Promise((resolve) => socket.close(() => resolve()))
   }
   const { faults } = bmc
 
-  socket.on('message', (bytes, from) => {
-    if (faults.silent || faults.loses()) return
-    if (faults.dropNext > 0) {
-      faults.dropNext--
-      return
-    }
-    let answer: Buffer | null
-    try {
-      answer = answerTo(bytes)
-    } catch (error) {
-      if (error instanceof WireError) return
-      throw error
-    }
-    if (answer) for (let times = faults.duplicates ? 2 : 1; times > 0; times--) reply(answer, from)
+  socket.on('message', (bytes, { port, address: to }) => {
+    for (const answer of bmc.answer(bytes)) socket.send(answer, port, to)
   })
-
-  function reply(answer: Buffer, { port, address: to }: RemoteInfo): void {
-    if (!faults.loses()) socket.send(answer, port, to)
-  }
 
   function answerTo(bytes: Buffer): Buffer | null {
     const { messageClass, body } = decodeRmcp(bytes)

@@ -1,0 +1,408 @@
+import t, { type Test } from 'tap'
+import { suiteOrder, type SessionOutcome, type SessionRequest } from '../../src/decide/bmc-session.ts'
+import { decodeOpenSessionRequest } from '../../src/wire/ipmi/open-session.ts'
+import { decodeRakp3 } from '../../src/wire/ipmi/rakp.ts'
+import { decodeRmcp } from '../../src/wire/ipmi/rmcp.ts'
+import { decodeHeader, PAYLOAD } from '../../src/wire/ipmi/rmcp-plus.ts'
+import { startFakeBmc, type FakeBmc, type FakeBmcOptions } from '../support/fake-bmc.ts'
+import { seededRandom } from '../support/mutate.ts'
+import { conversation, type Conversation, type ConversationOptions } from './bmc-conversation.ts'
+
+const STATUS: SessionRequest = {
+  name: 'Get Chassis Status',
+  netFn: 0,
+  command: 1,
+  data: Buffer.alloc(0)
+}
+
+async function fake(t: Test, options: FakeBmcOptions = {}): Promise<FakeBmc> {
+  const bmc = await startFakeBmc(options)
+  t.teardown(() => bmc.close())
+  return bmc
+}
+
+/** `ready 17`, `bmc-auth password`, `reply 0`, … */
+function words(outcome: SessionOutcome): string {
+  if (outcome.kind === 'ready') return `ready ${outcome.suite}`
+  if (outcome.kind === 'reply') return `reply ${outcome.completionCode}`
+  if (outcome.kind !== 'failed') return outcome.kind
+  const { code, detail, message } = outcome.error
+  if (message.includes('secret')) throw new Error(`a secret in: ${message}`)
+  return typeof detail.reason === 'string' ? `${code} ${detail.reason}` : code
+}
+
+function payloads(talk: Conversation, type: number): Buffer[] {
+  return talk.sent
+    .map(({ bytes }) => decodeRmcp(bytes).body)
+    .filter((body) => body[0] === 0x06)
+    .map(decodeHeader)
+    .filter(({ payloadType, sessionId }) => payloadType === type && sessionId === 0)
+    .map(({ payload }) => payload)
+}
+
+/** The authentication algorithms of the Open Session Requests, in order: 3 is suite 17, 1 is suite 3. */
+function algorithmsAsked(talk: Conversation): number[] {
+  return payloads(talk, PAYLOAD.openSessionRequest).map(
+    (payload) => decodeOpenSessionRequest(payload).algorithms.authentication
+  )
+}
+
+type LoginCase = {
+  bmc?: FakeBmcOptions
+  faults?: Partial<FakeBmc['faults']>
+  options?: ConversationOptions
+  outcome: string
+  /** Authentication algorithms of the Open Session Requests. */
+  asked?: number[]
+  /** Most milliseconds it may take, in virtual time. */
+  within?: number
+  message?: RegExp
+}
+
+const LOGINS: Record<string, LoginCase> = {
+  'a good BMC is logged in with suite 17': { outcome: 'ready 17', asked: [3], within: 20 },
+  'a BMC without suite 17 gets suite 3': {
+    bmc: { suites: [3] },
+    outcome: 'ready 3',
+    asked: [3, 1],
+    within: 20
+  },
+  'the remembered suite comes first': {
+    options: { rememberedSuite: 3 },
+    outcome: 'ready 3',
+    asked: [1]
+  },
+  'a remembered suite that is gone leads to the other': {
+    bmc: { suites: [17] },
+    options: { rememberedSuite: 3 },
+    outcome: 'ready 17',
+    asked: [1, 3]
+  },
+  'a wrong password stops at once': {
+    options: { access: { password: 'secret' } },
+    outcome: 'bmc-auth password',
+    asked: [3],
+    within: 20,
+    message: /password for user "admin"/
+  },
+  'an unknown user stops at once': {
+    options: { access: { username: 'nobody' } },
+    outcome: 'bmc-auth username',
+    asked: [3],
+    within: 20,
+    message: /no enabled user "nobody"/
+  },
+  'the right BMC key': {
+    bmc: { kg: '000102' },
+    outcome: 'ready 17'
+  },
+  'a BMC key that is not configured': {
+    bmc: { kg: '000102' },
+    options: { access: { kg: '' } },
+    outcome: 'bmc-auth kg',
+    message: /set ipmi_hex_kg_key/
+  },
+  'a wrong BMC key': {
+    bmc: { kg: '000102' },
+    options: { access: { kg: '000103' } },
+    outcome: 'bmc-auth kg',
+    message: /does not match/
+  },
+  'RAKP 2 tampered with is not believed': {
+    faults: { tamper: 'rakp-2' },
+    outcome: 'bmc-auth password',
+    asked: [3]
+  },
+  'RAKP 4 tampered with is not believed': {
+    faults: { tamper: 'rakp-4' },
+    outcome: 'bmc-auth kg',
+    asked: [3]
+  },
+  'a BMC that chooses another suite than asked is refused': {
+    faults: { chooses: 2 },
+    outcome: 'bmc-cipher',
+    asked: [3, 1],
+    message: /17 \(it chose suite 2 instead\), 3 \(it chose suite 2 instead\)/
+  },
+  'a BMC that chooses suite 0 is refused': {
+    faults: { chooses: 0 },
+    outcome: 'bmc-cipher',
+    message: /it chose suite 0 instead/
+  },
+  'a BMC that always chooses suite 3 gets suite 3 when that is what we ask': {
+    faults: { chooses: 3 },
+    outcome: 'ready 3',
+    asked: [3, 1]
+  },
+  'no common suite names what the BMC offers': {
+    bmc: { suites: [1, 2, 15, 16, 0] },
+    outcome: 'bmc-cipher',
+    asked: [3, 1],
+    message: /it offers 1, 2, 15, 16, 0\. Enable suite 17 or 3/
+  },
+  'only weak suites configured: nothing is even sent': {
+    options: { access: { cipherSuites: [0, 1, 2, 15, 16] } },
+    outcome: 'bmc-cipher',
+    asked: []
+  },
+  'a role above the user’s': {
+    bmc: { privilegeLimits: { admin: 3 } },
+    outcome: 'bmc-privilege',
+    asked: [3, 1],
+    message: /may not log in as administrator/
+  },
+  'an operator asks for no more than operator': {
+    bmc: { privilegeLimits: { admin: 3 } },
+    options: { access: { privilege: 'operator' } },
+    outcome: 'ready 17'
+  },
+  'a level that is refused after the log-in': {
+    faults: { refuses: { 'Set Session Privilege Level': 0x81 } },
+    outcome: 'bmc-privilege'
+  },
+  'no free session is waited for until time is up': {
+    faults: { sessionLimit: 0 },
+    outcome: 'bmc-busy',
+    asked: [3, 1, 3, 1, 3, 1, 3, 1],
+    within: 20_000,
+    message: /no free session/
+  },
+  'a refusal in other words than "no match" leads to the next suite all the same': {
+    faults: { openStatus: 0x12 },
+    outcome: 'bmc-cipher',
+    asked: [3, 1]
+  },
+  'silence is reported when time is up, not before or after': {
+    faults: { silent: true },
+    outcome: 'bmc-unreachable',
+    within: 20_000,
+    message: /nothing answered within 20 s/
+  },
+  'a BMC of IPMI 1.5': { faults: { only15: true }, outcome: 'bmc-protocol', message: /IPMI 1\.5 only/ },
+  'busy while the privilege is set is waited for': { faults: { busy: 3 }, outcome: 'ready 17' },
+  'duplicated answers change nothing': { faults: { duplicates: true }, outcome: 'ready 17', asked: [3] },
+  'an answer in something else than IPMI': {
+    options: { onAnswer: () => [Buffer.from('SSH-2.0-OpenSSH_9.2')] },
+    outcome: 'bmc-protocol',
+    message: /not in valid IPMI/
+  },
+  'a BMC that answers only the first packet': {
+    options: {
+      onAnswer: (answer) => (decodeHeader(answer.subarray(4)).payloadType === 0x11 ? [answer] : [])
+    },
+    outcome: 'bmc-unreachable',
+    message: /left RAKP 1 unanswered/
+  }
+}
+
+for (const [name, { bmc: options, faults, options: talkOptions, ...expected }] of Object.entries(LOGINS)) {
+  t.test(`log-in: ${name}`, async (t) => {
+    const bmc = await fake(t, options)
+    Object.assign(bmc.faults, faults)
+    const talk = conversation(bmc, talkOptions)
+    const outcome = talk.open()
+    t.equal(words(outcome), expected.outcome)
+    if (expected.asked) t.same(algorithmsAsked(talk), expected.asked)
+    if (expected.within) t.ok(talk.now() <= expected.within, `took ${talk.now()} ms`)
+    if (expected.message && outcome.kind === 'failed') t.match(outcome.error.message, expected.message)
+    t.equal(words(talk.close()), 'closed')
+    if (expected.outcome !== 'bmc-auth kg') t.equal(bmc.sessions(), 0, 'no session is left behind')
+  })
+}
+
+t.test('a BMC that does not know the password gets no RAKP 3 code from us', async (t) => {
+  const bmc = await fake(t)
+  const talk = conversation(bmc, { access: { password: 'wrong' } })
+  talk.open()
+  const sent = payloads(talk, PAYLOAD.rakp3).map(decodeRakp3)
+  t.match(sent, [{ status: 0x0f }], 'only told to drop the session')
+  t.equal(sent[0]?.code.length, 0)
+})
+
+t.test(
+  'a lost packet of the log-in is sent again with the same bytes; a lost log-in with new numbers',
+  async (t) => {
+    const bmc = await fake(t)
+    bmc.faults.dropNext = 6
+    const talk = conversation(bmc)
+    t.equal(words(talk.open()), 'ready 17')
+    const requests = payloads(talk, PAYLOAD.openSessionRequest)
+    t.equal(requests.length, 6)
+    t.equal(new Set(requests.slice(0, 5).map(String)).size, 1, 'five times the same bytes')
+    const ids = requests.map((payload) => decodeOpenSessionRequest(payload).consoleSessionId)
+    t.not(ids[5], ids[0], 'then a new session ID')
+  }
+)
+
+t.test('late answers to a log-in that was given up are told apart', async (t) => {
+  const bmc = await fake(t)
+  const held: Buffer[] = []
+  const talk = conversation(bmc, {
+    // The answers to the first log-in come only after the second one began.
+    onAnswer(answer) {
+      if (held.length === 6) return [answer]
+      return held.push(answer) < 6 ? [] : [...held]
+    }
+  })
+  t.equal(words(talk.open()), 'ready 17')
+  t.ok(talk.ignored.includes('an answer to another log-in'))
+})
+
+t.test('RAKP 4 lost and RAKP 3 forgotten by the BMC: the log-in starts over', async (t) => {
+  const bmc = await fake(t)
+  let lost = false
+  const talk = conversation(bmc, {
+    onAnswer(answer) {
+      if (decodeHeader(answer.subarray(4)).payloadType !== PAYLOAD.rakp4 || lost) return [answer]
+      lost = true
+      bmc.restart()
+      return []
+    }
+  })
+  t.equal(words(talk.open()), 'ready 17')
+  t.equal(bmc.sessions(), 1)
+})
+
+t.test('a port that is closed is believed after four reports', async (t) => {
+  const bmc = await fake(t)
+  const talk = conversation(bmc)
+  talk.step({ kind: 'open', deadlineAt: 20_000 })
+  for (let count = 1; count <= 3; count++) t.equal(talk.step({ kind: 'port-closed' }).outcome, null)
+  const { outcome } = talk.step({ kind: 'port-closed' })
+  if (outcome?.kind !== 'failed') throw new Error('not failed')
+  t.match(outcome.error, { code: 'bmc-unreachable', message: /nothing listens on that port/ })
+})
+
+type CommandCase = {
+  faults?: Partial<FakeBmc['faults']>
+  onAnswer?: (answer: Buffer) => Buffer[]
+  outcome: string
+  /** How often the BMC got the command. */
+  times: number
+}
+
+const COMMANDS: Record<string, CommandCase> = {
+  'is answered': { outcome: 'reply 0', times: 1 },
+  'lost twice is sent again': { faults: { dropNext: 2 }, outcome: 'reply 0', times: 1 },
+  'with its answer lost is sent again': {
+    faults: { mute: { 'Get Chassis Status': 2 } },
+    outcome: 'reply 0',
+    times: 3
+  },
+  'is sent again while the BMC is busy': { faults: { busy: 2 }, outcome: 'reply 0', times: 3 },
+  'is sent again on timeout in the BMC': {
+    faults: { busy: 1, busyCode: 0xc3 },
+    outcome: 'reply 0',
+    times: 2
+  },
+  'is sent again on destination unavailable': {
+    faults: { busy: 1, busyCode: 0xd3 },
+    outcome: 'reply 0',
+    times: 2
+  },
+  'of a BMC that stays busy fails': { faults: { busy: 1000 }, outcome: 'bmc-busy', times: 8 },
+  'refused is not repeated': {
+    faults: { refuses: { 'Get Chassis Status': 0xc1 } },
+    outcome: 'reply 193',
+    times: 1
+  },
+  'answered with a wrong authentication code is not answered': {
+    faults: { tamper: 'command' },
+    outcome: 'no-answer',
+    times: 6
+  }
+}
+
+for (const [name, { faults, outcome, times }] of Object.entries(COMMANDS)) {
+  t.test(`a command ${name}`, async (t) => {
+    const bmc = await fake(t)
+    const talk = conversation(bmc)
+    t.equal(words(talk.open()), 'ready 17')
+    Object.assign(bmc.faults, faults)
+    t.equal(words(talk.request(STATUS)), outcome)
+    t.equal(bmc.asked.filter((asked) => asked === STATUS.name).length, times)
+    bmc.faults.tamper = null
+    t.equal(words(talk.close()), 'closed')
+    t.equal(bmc.sessions(), 0)
+  })
+}
+
+t.test('two hundred commands in one session: rqSeq wraps, sequence numbers do not repeat', async (t) => {
+  const bmc = await fake(t)
+  const talk = conversation(bmc)
+  talk.open()
+  const replies = Array.from({ length: 200 }, () => words(talk.request(STATUS)))
+  t.same(new Set(replies), new Set(['reply 0']))
+  const numbers = talk.sent
+    .map(({ bytes }) => decodeHeader(decodeRmcp(bytes).body))
+    .filter(({ sessionId }) => sessionId !== 0)
+    .map(({ sequence }) => sequence)
+  t.same(
+    numbers,
+    numbers.map((_, index) => index + 1),
+    '1, 2, 3, …'
+  )
+})
+
+t.test('an answer played again is not taken for the next one', async (t) => {
+  const bmc = await fake(t)
+  const answers: Buffer[] = []
+  const talk = conversation(bmc, {
+    onAnswer(answer) {
+      answers.push(answer)
+      return [answer]
+    }
+  })
+  talk.open()
+  talk.request(STATUS)
+  const last = answers.at(-1) ?? Buffer.alloc(0)
+  talk.step({ kind: 'request', request: STATUS, deadlineAt: talk.now() + 1000 })
+  const again = talk.step({ kind: 'datagram', bytes: last })
+  t.equal(again.outcome, null)
+  t.match(again.ignored, /again/)
+})
+
+t.test(
+  'a session that was lost on the BMC’s side ends in no answer, and closing it does not hang',
+  async (t) => {
+    const bmc = await fake(t)
+    const talk = conversation(bmc)
+    talk.open()
+    bmc.restart()
+    t.equal(words(talk.request(STATUS)), 'no-answer')
+    const before = talk.now()
+    t.equal(words(talk.close()), 'closed')
+    t.ok(talk.now() - before < 1000)
+  }
+)
+
+t.test('30 % of the packets lost each way: everything gets through, and quickly', async (t) => {
+  const took: number[] = []
+  for (let seed = 1; seed <= 40; seed++) {
+    const bmc = await fake(t)
+    const random = seededRandom(seed * 7919)
+    bmc.faults.loses = () => random() < 0.3
+    const talk = conversation(bmc, { seed })
+    let answered = false
+    while (!answered && talk.now() < 60_000) {
+      if (words(talk.open(60_000)) !== 'ready 17') break
+      answered = words(talk.request(STATUS)) === 'reply 0'
+    }
+    t.ok(answered, `conversation ${seed}`)
+    took.push(talk.now())
+    talk.close()
+  }
+  took.sort((a, b) => a - b)
+  t.comment(`median ${took[20]} ms, worst ${took[39]} ms`)
+  t.ok((took[20] ?? Infinity) < 2400)
+})
+
+t.test('the order of the suites', (t) => {
+  const ids = (configured: number[], remembered: number | null) =>
+    suiteOrder(configured, remembered).map(({ id }) => id)
+  t.same(ids([17, 3], null), [17, 3])
+  t.same(ids([17, 3], 3), [3, 17])
+  t.same(ids([3], 17), [3], 'what is not configured is not used, remembered or not')
+  t.same(ids([0, 1, 2, 15, 16, 17, 8, 99], 0), [17], 'only suites that are allowed')
+  t.end()
+})

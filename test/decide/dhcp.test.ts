@@ -1,0 +1,728 @@
+import fc from 'fast-check'
+import assert from 'node:assert/strict'
+import t from 'tap'
+import {
+  decideDhcp,
+  type DhcpFacts,
+  type DhcpIgnored,
+  type DhcpSettings,
+  type DhcpVerdict
+} from '../../src/decide/dhcp.ts'
+import { bootPlan } from '../../src/decide/gate.ts'
+import type { Change } from '../../src/domain/change.ts'
+import type { StableState } from '../../src/domain/node.ts'
+import { CHECKLIST, type Milestone, type Order, type OrderKind } from '../../src/domain/order.ts'
+import type { Lease, Subnet } from '../../src/domain/subnet.ts'
+import { decodeDhcp, encodeDhcp, type DhcpMessage } from '../../src/wire/dhcp.ts'
+import type { DhcpOptions, MessageType } from '../../src/wire/dhcp-options.ts'
+import { aNode, anOrder, aPort, NOW } from '../support/builders.ts'
+import { aRequest, recorded } from '../support/dhcp.ts'
+
+const MAC = '52:54:00:00:00:01'
+const IP = '192.0.2.100'
+const US = '192.0.2.1'
+const RELAY = '198.51.100.254'
+const EVERYWHERE = '255.255.255.255:68'
+
+const near: Subnet = {
+  cidr: '192.0.2.0/24',
+  pool: { start: '192.0.2.100', end: '192.0.2.200' },
+  gateway: '192.0.2.254',
+  dns: ['192.0.2.53', '192.0.2.54'],
+  ntp: [US],
+  domain: 'example.org',
+  mtu: 9000,
+  leaseSeconds: 3600
+}
+const far: Subnet = {
+  ...near,
+  cidr: '198.51.100.0/24',
+  pool: { start: '198.51.100.10', end: '198.51.100.20' },
+  gateway: RELAY,
+  leaseSeconds: 600
+}
+const settings: DhcpSettings = { address: US, httpPort: 80, subnets: [near, far], unicastWithoutArp: false }
+
+const off = { 'powered-off': NOW }
+const seen = { ...off, 'powered-on': NOW, 'agent-seen': NOW }
+const written = { ...seen, 'image-written': NOW }
+const up = { ...written, 'instance-up': NOW }
+
+const machine = (given: Partial<DhcpFacts> = {}): DhcpFacts => ({
+  node: aNode(),
+  port: aPort(),
+  order: null,
+  lease: null,
+  ...given
+})
+const stranger = machine({ node: null, port: null })
+const deploying = machine({ order: anOrder({ ticks: off }) })
+const imageWritten = machine({ order: anOrder({ ticks: written }) })
+const active = machine({
+  node: aNode({ state: 'active' }),
+  order: anOrder({ state: 'done', ticks: up })
+})
+const behindRelay = machine({ port: aPort({ reservedIp: '198.51.100.10' }) })
+
+/** An installed system's message; `given` are fields, `options` its options beside the type. */
+const says = (
+  messageType: MessageType,
+  options: DhcpOptions = {},
+  given: Partial<DhcpMessage> = {}
+): DhcpMessage => aRequest({ options: { messageType, ...options }, ...given })
+
+const ipxe = recorded('seabios-ipxe-discover', { chaddr: MAC })
+const ovmf = recorded('ovmf-pxe-discover', { chaddr: MAC })
+const ovmfHttp = recorded('ovmf-http-discover', { chaddr: MAC })
+const ramdisk = recorded('ramdisk-discover', { chaddr: MAC })
+const selecting = { serverId: US, requestedAddress: IP }
+const hardBios = says('discover', {
+  vendorClass: 'PXEClient:Arch:00000:UNDI:002001',
+  clientArchitectures: [0]
+})
+const unknownArch = says('discover', { vendorClass: 'PXEClient', clientArchitectures: [4711] })
+
+const script = (query: string) => `http://192.0.2.1/boot/script?mac=${MAC}&${query}`
+const GUID = 'uuid=44332211-6655-8877-99aa-bbccddeeff00'
+
+type Expected =
+  | { ignore: DhcpIgnored; events?: number }
+  | { answer: 'offer' | 'ack' | 'nak'; to?: string; bootFile?: string | null; lease?: Lease['state'] | null }
+
+const cases: Record<string, { request: DhcpMessage; facts?: DhcpFacts; expect: Expected }> = {
+  // Who is answered
+  'a stranger is not answered': {
+    request: says('discover'),
+    facts: stranger,
+    expect: { ignore: 'not-enrolled', events: 0 }
+  },
+  'a stranger that wants to boot is not answered': {
+    request: ovmf,
+    facts: stranger,
+    expect: { ignore: 'not-enrolled', events: 0 }
+  },
+  'a stranger with an old address hears no refusal': {
+    request: says('request', { requestedAddress: '192.0.2.150' }),
+    facts: stranger,
+    expect: { ignore: 'not-enrolled', events: 0 }
+  },
+  'a port that does not boot has no address': {
+    request: says('discover'),
+    facts: machine({ port: aPort({ reservedIp: null }) }),
+    expect: { ignore: 'no-address' }
+  },
+  'a server’s reply is not a request': {
+    request: { ...says('discover'), op: 'reply' },
+    expect: { ignore: 'not-a-request', events: 0 }
+  },
+  'an OFFER in a request’s clothes': {
+    request: says('offer'),
+    expect: { ignore: 'not-a-request', events: 0 }
+  },
+  'an ACK in a request’s clothes': { request: says('ack'), expect: { ignore: 'not-a-request', events: 0 } },
+  'BOOTP without a message type': {
+    request: aRequest({ options: {} }),
+    expect: { ignore: 'not-dhcp', events: 0 }
+  },
+  InfiniBand: {
+    request: says('discover', {}, { htype: 32, chaddr: '' }),
+    expect: { ignore: 'not-ethernet', events: 0 }
+  },
+
+  // DISCOVER and the gate
+  'an idle machine gets a lease and no boot file, from BIOS': {
+    request: hardBios,
+    expect: { answer: 'offer', bootFile: null }
+  },
+  'an idle machine gets a lease and no boot file, from UEFI': {
+    request: ovmf,
+    expect: { answer: 'offer', bootFile: null }
+  },
+  'an idle machine gets a lease and no boot file, from UEFI HTTP': {
+    request: ovmfHttp,
+    expect: { answer: 'offer', bootFile: null }
+  },
+  'an idle machine gets a lease and no boot file, from iPXE': {
+    request: ipxe,
+    expect: { answer: 'offer', bootFile: null }
+  },
+  'an active machine that starts from the network gets no boot file': {
+    request: ovmf,
+    facts: active,
+    expect: { answer: 'offer', bootFile: null }
+  },
+  'an active machine’s iPXE gets no boot file': {
+    request: ipxe,
+    facts: active,
+    expect: { answer: 'offer', bootFile: null }
+  },
+  'a deploy that has not seen the machine off serves no boot file': {
+    request: ovmf,
+    facts: machine({ order: anOrder() }),
+    expect: { answer: 'offer', bootFile: null }
+  },
+  'a deploy whose image is written serves no boot file': {
+    request: ovmf,
+    facts: imageWritten,
+    expect: { answer: 'offer', bootFile: null }
+  },
+  'a failed deploy serves no boot file': {
+    request: ovmf,
+    facts: machine({ order: anOrder({ state: 'failed', ticks: seen }) }),
+    expect: { answer: 'offer', bootFile: null }
+  },
+  'maintenance serves no boot file': {
+    request: ovmf,
+    facts: machine({ node: aNode({ maintenance: true }), order: anOrder({ ticks: off }) }),
+    expect: { answer: 'offer', bootFile: null }
+  },
+  'a port with network boot off serves no boot file': {
+    request: ovmf,
+    facts: machine({ port: aPort({ pxeEnabled: false }), order: anOrder({ ticks: off }) }),
+    expect: { answer: 'offer', bootFile: null }
+  },
+  'deploying, BIOS takes undionly by TFTP': {
+    request: hardBios,
+    facts: deploying,
+    expect: { answer: 'offer', bootFile: 'undionly.kpxe', to: EVERYWHERE }
+  },
+  'deploying, OVMF takes snponly by TFTP': {
+    request: ovmf,
+    facts: deploying,
+    expect: { answer: 'offer', bootFile: 'snponly.efi', to: EVERYWHERE }
+  },
+  'deploying, OVMF’s HTTP boot takes snponly by URL': {
+    request: ovmfHttp,
+    facts: deploying,
+    expect: { answer: 'offer', bootFile: 'http://192.0.2.1/boot/loader/snponly.efi' }
+  },
+  'deploying, iPXE takes the script': {
+    request: ipxe,
+    facts: deploying,
+    expect: { answer: 'offer', bootFile: script(`${GUID}&client=ipxe&arch=0`), to: EVERYWHERE }
+  },
+  'deploying, an unknown architecture gets a lease and no boot file': {
+    request: unknownArch,
+    facts: deploying,
+    expect: { answer: 'offer', bootFile: null }
+  },
+  'deploying, the ramdisk itself gets a lease and no boot file': {
+    request: ramdisk,
+    facts: deploying,
+    expect: { answer: 'offer', bootFile: null }
+  },
+  'inspecting, OVMF takes snponly': {
+    request: ovmf,
+    facts: machine({ order: anOrder({ kind: 'inspect', ticks: off }) }),
+    expect: { answer: 'offer', bootFile: 'snponly.efi' }
+  },
+
+  // REQUEST: selecting
+  'selecting our offer is acknowledged and the lease written': {
+    request: says('request', selecting),
+    expect: { answer: 'ack', lease: 'bound', to: EVERYWHERE }
+  },
+  'selecting with another client id gets the same address': {
+    request: says('request', { ...selecting, clientId: Buffer.from('ff0102030405', 'hex') }),
+    expect: { answer: 'ack', lease: 'bound' }
+  },
+  'selecting another server is left to that server': {
+    request: says('request', { serverId: '192.0.2.2', requestedAddress: '192.0.2.77' }),
+    expect: { ignore: 'other-server' }
+  },
+  'selecting us with an address that we did not offer is refused': {
+    request: says('request', { serverId: US, requestedAddress: '192.0.2.101' }),
+    expect: { answer: 'nak', to: EVERYWHERE, lease: null }
+  },
+  'selecting us without an address is refused': {
+    request: says('request', { serverId: US }),
+    expect: { answer: 'nak' }
+  },
+  'OVMF taking the offer gets its boot file again': {
+    request: recorded('ovmf-pxe-request', { chaddr: MAC, options: { requestedAddress: IP } }),
+    facts: deploying,
+    expect: { answer: 'ack', bootFile: 'snponly.efi', lease: 'bound' }
+  },
+  'OVMF’s HTTP boot taking the offer gets its URL again': {
+    request: recorded('ovmf-http-request', { chaddr: MAC, options: { requestedAddress: IP } }),
+    facts: deploying,
+    expect: { answer: 'ack', bootFile: 'http://192.0.2.1/boot/loader/snponly.efi', lease: 'bound' }
+  },
+  'iPXE taking the offer gets its script again': {
+    request: recorded('seabios-ipxe-request', { chaddr: MAC, options: { requestedAddress: IP } }),
+    facts: deploying,
+    expect: { answer: 'ack', bootFile: script(`${GUID}&client=ipxe&arch=0`), lease: 'bound' }
+  },
+
+  // REQUEST: init-reboot
+  'init-reboot with its own address is acknowledged': {
+    request: says('request', { requestedAddress: IP }),
+    expect: { answer: 'ack', lease: 'bound', to: EVERYWHERE }
+  },
+  'init-reboot with an address of another network is refused': {
+    request: says('request', { requestedAddress: '10.1.2.3' }),
+    expect: { answer: 'nak', to: EVERYWHERE, lease: null }
+  },
+  'init-reboot with another address of this network is refused': {
+    request: says('request', { requestedAddress: '192.0.2.101' }),
+    expect: { answer: 'nak' }
+  },
+  'init-reboot on the wrong side of a relay is refused through that relay': {
+    request: says('request', { requestedAddress: IP }, { giaddr: RELAY }),
+    expect: { answer: 'nak', to: `${RELAY}:67` }
+  },
+
+  // REQUEST: renewing and rebinding
+  'renewing goes back to the address itself': {
+    request: says('request', {}, { ciaddr: IP, flags: 0 }),
+    expect: { answer: 'ack', lease: 'bound', to: `${IP}:68` }
+  },
+  'rebinding, by broadcast, is answered to the address as well': {
+    request: says('request', {}, { ciaddr: IP }),
+    expect: { answer: 'ack', lease: 'bound', to: `${IP}:68` }
+  },
+  'renewing with a server id, against the RFC, is acknowledged too': {
+    request: says('request', { serverId: US }, { ciaddr: IP }),
+    expect: { answer: 'ack', lease: 'bound', to: `${IP}:68` }
+  },
+  'renewing an address that is not its own is refused by broadcast': {
+    request: says('request', {}, { ciaddr: '192.0.2.101', flags: 0 }),
+    expect: { answer: 'nak', to: EVERYWHERE, lease: null }
+  },
+  'renewing from behind a router finds its subnet by its address': {
+    request: says('request', {}, { ciaddr: '198.51.100.10', flags: 0 }),
+    facts: behindRelay,
+    expect: { answer: 'ack', to: '198.51.100.10:68', lease: 'bound' }
+  },
+
+  // RELEASE, DECLINE, INFORM
+  'a release of its address, to us, is taken': {
+    request: says('release', { serverId: US }, { ciaddr: IP }),
+    expect: { ignore: 'released' }
+  },
+  'a release without our server id changes nothing': {
+    request: says('release', {}, { ciaddr: IP }),
+    expect: { ignore: 'other-server' }
+  },
+  'a release of another address changes nothing': {
+    request: says('release', { serverId: US }, { ciaddr: '192.0.2.101' }),
+    expect: { ignore: 'not-its-address' }
+  },
+  'a decline of its address is told': {
+    request: says('decline', { serverId: US, requestedAddress: IP }),
+    expect: { ignore: 'declined' }
+  },
+  'a decline of another address changes nothing': {
+    request: says('decline', { serverId: US, requestedAddress: '192.0.2.101' }),
+    expect: { ignore: 'not-its-address' }
+  },
+  'a decline to another server changes nothing': {
+    request: says('decline', { serverId: '192.0.2.2', requestedAddress: IP }),
+    expect: { ignore: 'other-server' }
+  },
+  'INFORM is answered without a lease': {
+    request: says('inform', {}, { ciaddr: IP }),
+    expect: { answer: 'ack', lease: null, to: `${IP}:68` }
+  },
+  'INFORM with an address of no subnet of ours is not answered': {
+    request: says('inform', {}, { ciaddr: '203.0.113.9' }),
+    expect: { ignore: 'not-its-address' }
+  },
+  'INFORM without an address is not answered': {
+    request: says('inform'),
+    expect: { ignore: 'not-its-address' }
+  },
+
+  // Relays and destinations
+  'a relayed DISCOVER is answered to the relay': {
+    request: says('discover', {}, { giaddr: RELAY, hops: 1 }),
+    facts: behindRelay,
+    expect: { answer: 'offer', to: `${RELAY}:67` }
+  },
+  'a relay of no subnet of ours is not answered': {
+    request: says('discover', {}, { giaddr: '203.0.113.1' }),
+    expect: { ignore: 'no-subnet' }
+  },
+  'a machine that was moved to another subnet is not answered': {
+    request: says('discover', {}, { giaddr: RELAY }),
+    expect: { ignore: 'address-elsewhere' }
+  },
+  'a DISCOVER that claims an address is answered by broadcast all the same': {
+    request: says('discover', {}, { ciaddr: '192.0.2.66', flags: 0 }),
+    expect: { answer: 'offer', to: EVERYWHERE }
+  },
+  'without the broadcast flag it is broadcast as long as we cannot address a MAC': {
+    request: says('discover', {}, { flags: 0 }),
+    expect: { answer: 'offer', to: EVERYWHERE }
+  }
+}
+
+const of = <K extends string>(changes: Change[], key: K) =>
+  changes.filter((change): change is Extract<Change, Record<K, unknown>> => key in change)
+const leases = (changes: Change[]) =>
+  of(changes, 'put').flatMap((change) => (change.put === 'lease' ? [change.row] : []))
+const events = (changes: Change[]) => of(changes, 'event').map(({ event }) => event)
+
+function answer(verdict: DhcpVerdict): Extract<DhcpVerdict, { reply: unknown }> {
+  if (!('reply' in verdict)) throw new Error(`ignored: ${verdict.ignore}`)
+  return verdict
+}
+
+const offered = (request: DhcpMessage, facts = machine(), with_ = settings) =>
+  answer(decideDhcp(request, facts, with_, NOW))
+
+t.test('what is answered, where to, with which boot file', async (t) => {
+  for (const [name, { request, facts = machine(), expect }] of Object.entries(cases)) {
+    const verdict = decideDhcp(request, facts, settings, NOW)
+    if ('ignore' in expect) {
+      t.equal('ignore' in verdict ? verdict.ignore : 'answered', expect.ignore, name)
+      const noted = events(verdict.changes)
+      t.equal(noted.length, expect.events ?? 1, `${name}: events`)
+      for (const { kind } of noted) t.equal(kind, 'dhcp-ignored', name)
+      continue
+    }
+    if ('ignore' in verdict) {
+      t.fail(`${name}: ignored, ${verdict.ignore}`)
+      continue
+    }
+    const { reply, destination } = verdict
+    t.equal(reply.options.messageType, expect.answer, name)
+    if (expect.to) t.equal(`${destination.address}:${destination.port}`, expect.to, `${name}: destination`)
+    if (expect.bootFile !== undefined) {
+      t.equal(verdict.bootFile, expect.bootFile, `${name}: boot file`)
+      t.equal(reply.options.bootFileName, expect.bootFile ?? undefined, `${name}: option 67`)
+    }
+    if (expect.lease !== undefined)
+      t.same(
+        leases(verdict.changes).map(({ state }) => state),
+        expect.lease === null ? [] : [expect.lease],
+        `${name}: lease`
+      )
+    t.equal(
+      events(verdict.changes).filter(({ kind }) => kind === 'dhcp-answered').length,
+      1,
+      `${name}: event`
+    )
+    t.ok(verdict.reason.length > 5, `${name}: "${verdict.reason}"`)
+  }
+})
+
+t.test('no boot file means nothing of PXE at all', async (t) => {
+  for (const [name, request] of Object.entries({ hardBios, ovmf, ovmfHttp, ipxe, unknownArch, ramdisk })) {
+    const { reply } = offered(request, name === 'unknownArch' ? deploying : active)
+    const { vendorClass, vendorOptions, tftpServerName, bootFileName, ipxe } = reply.options
+    t.same([vendorClass, vendorOptions, tftpServerName, bootFileName, ipxe], Array(5).fill(undefined), name)
+    t.same([reply.siaddr, reply.file, reply.sname], ['0.0.0.0', '', ''], `${name}: fields`)
+    t.equal(reply.yiaddr, IP, `${name}: but an address`)
+  }
+})
+
+t.test('the boot file stands wherever a client may look for it', async (t) => {
+  const tftp = offered(ovmf, deploying).reply
+  t.match(tftp, { siaddr: US, file: 'snponly.efi', sname: '' })
+  t.match(tftp.options, { bootFileName: 'snponly.efi', tftpServerName: US, vendorClass: 'PXEClient' })
+  t.equal(tftp.options.vendorOptions?.toString('hex'), '060108ff', 'take this file, ask nobody else')
+
+  const http = offered(ovmfHttp, deploying).reply
+  t.match(http, { siaddr: US, file: 'http://192.0.2.1/boot/loader/snponly.efi' })
+  t.match(http.options, { vendorClass: 'HTTPClient', tftpServerName: undefined, vendorOptions: undefined })
+
+  const byScript = offered(ipxe, deploying).reply
+  t.equal(byScript.file, byScript.options.bootFileName)
+  t.same(byScript.options.vendorClass, undefined, 'no PXEClient: iPXE would look for a proxy')
+  t.equal(byScript.options.ipxe?.toString('hex'), 'b00101')
+})
+
+t.test('the longest script URL still fits into the file field', async (t) => {
+  const subnets = [{ ...near, cidr: '192.168.200.0/24' }]
+  const long = { ...settings, address: '192.168.200.100', httpPort: 50080, subnets }
+  const there = machine({ port: aPort({ reservedIp: '192.168.200.101' }), order: anOrder({ ticks: off }) })
+  const request = recorded('seabios-ipxe-discover', {
+    chaddr: MAC,
+    options: { clientArchitectures: [65535] }
+  })
+  const { reply, bootFile } = offered(request, there, long)
+  t.equal(bootFile?.length, 127)
+  t.match(reply, { file: bootFile, options: { bootFileName: bootFile } })
+  t.equal(decodeDhcp(encodeDhcp(reply)).file, bootFile)
+})
+
+t.test('an OFFER and the ACK after it agree', async (t) => {
+  for (const request of [ipxe, ovmf, ovmfHttp, ramdisk, says('discover')]) {
+    const offer = offered(request, deploying).reply
+    const options = { ...request.options, messageType: 'request' as const, ...selecting }
+    const ack = offered({ ...request, options }, deploying).reply
+    t.same({ ...ack, options: { ...ack.options, messageType: 'offer' } }, offer)
+  }
+})
+
+t.test('every stage of one machine gets the same address', async (t) => {
+  const stages = [ipxe, ovmf, ovmfHttp, ramdisk, recorded('dhclient-discover', { chaddr: MAC })]
+  for (const request of stages) t.equal(offered(request).reply.yiaddr, IP)
+})
+
+t.test('what the network is like', async (t) => {
+  const { options } = offered(says('discover', { leaseSeconds: 99999 })).reply
+  t.match(options, {
+    serverId: US,
+    leaseSeconds: 3600,
+    renewSeconds: 1800,
+    rebindSeconds: 3150,
+    subnetMask: '255.255.255.0',
+    routers: ['192.0.2.254'],
+    dnsServers: ['192.0.2.53', '192.0.2.54'],
+    domainName: 'example.org',
+    ntpServers: [US],
+    interfaceMtu: 9000
+  })
+  const bare = { ...near, gateway: null, dns: [], ntp: [], domain: null, mtu: null }
+  const plain = offered(ipxe, machine(), { ...settings, subnets: [bare] }).reply.options
+  t.same(Object.keys(plain).sort(), [
+    'clientId',
+    'clientMachineId',
+    'leaseSeconds',
+    'messageType',
+    'rebindSeconds',
+    'renewSeconds',
+    'serverId',
+    'subnetMask'
+  ])
+})
+
+t.test('options come in the order in which they were asked for', async (t) => {
+  const { options } = offered(says('discover', { parameterList: [42, 6, 1] })).reply
+  const names = Object.keys(options).filter((name) => /ntp|dns|subnet|routers/.test(name))
+  t.same(names, ['ntpServers', 'dnsServers', 'subnetMask', 'routers'])
+})
+
+t.test('classless routes', async (t) => {
+  const metadata = { network: '169.254.169.254/32', router: US }
+  const byDefault = { network: '0.0.0.0/0', router: '192.0.2.254' }
+  const routes = (request: DhcpMessage, facts = machine(), with_ = settings) =>
+    offered(request, facts, with_).reply.options.classlessRoutes
+  t.same(routes(says('discover')), [metadata, byDefault], 'an installed system need not ask')
+  t.same(routes(ovmf), undefined, 'firmware does not get them unasked')
+  t.same(
+    routes({ ...ovmf, options: { ...ovmf.options, parameterList: [121] } }),
+    [metadata, byDefault],
+    'asked for'
+  )
+  const noGateway = { ...settings, subnets: [{ ...near, gateway: null }] }
+  t.same(routes(says('discover'), machine(), noGateway), [metadata], 'no gateway, no default route')
+  t.same(
+    routes(says('discover', {}, { giaddr: RELAY }), behindRelay),
+    [{ network: '0.0.0.0/0', router: RELAY }],
+    'behind a relay we are no neighbour'
+  )
+})
+
+t.test('what is copied and echoed', async (t) => {
+  const relayAgent = Buffer.from('0104000100020206aabbccddeeff', 'hex')
+  const request = recorded('ovmf-pxe-discover', {
+    chaddr: MAC,
+    giaddr: RELAY,
+    hops: 3,
+    secs: 12,
+    options: { clientId: Buffer.from('ff00', 'hex'), relayAgent }
+  })
+  const { reply } = offered(request, behindRelay)
+  const { xid, flags, htype } = request
+  t.match(reply, { op: 'reply', xid, flags, htype, chaddr: MAC, giaddr: RELAY, hops: 0, secs: 0 })
+  t.same(reply.options.clientId, request.options.clientId)
+  t.same(reply.options.clientMachineId, request.options.clientMachineId, 'option 97 byte for byte')
+  const bytes = encodeDhcp(reply)
+  const end = bytes.indexOf(Buffer.concat([relayAgent, Buffer.of(255)]))
+  t.ok(end > 240, 'option 82 is the last one')
+})
+
+t.test('a refusal says why, and little else', async (t) => {
+  const relayAgent = Buffer.from('010100', 'hex')
+  const wrong = { requestedAddress: '10.1.2.3', clientId: Buffer.from('01ff', 'hex'), relayAgent }
+  const { reply, changes } = offered(says('request', wrong, { flags: 0, giaddr: RELAY }), behindRelay)
+  t.same(Object.keys(reply.options), ['messageType', 'serverId', 'message', 'clientId', 'relayAgent'])
+  t.match(reply.options.message, /198\.51\.100\.10.*10\.1\.2\.3/)
+  t.match(reply, { yiaddr: '0.0.0.0', ciaddr: '0.0.0.0', siaddr: '0.0.0.0', flags: 0x8000 })
+  t.equal(leases(changes).length, 0)
+  t.equal(offered(says('request', wrong, { flags: 0 })).reply.flags, 0, 'not relayed: the flag is left alone')
+})
+
+t.test('INFORM: no address, no lease times', async (t) => {
+  const { reply } = offered(says('inform', {}, { ciaddr: IP }))
+  t.match(reply, { yiaddr: '0.0.0.0', ciaddr: IP })
+  const { leaseSeconds, renewSeconds, rebindSeconds, subnetMask } = reply.options
+  t.same([leaseSeconds, renewSeconds, rebindSeconds], [undefined, undefined, undefined])
+  t.equal(subnetMask, '255.255.255.0')
+})
+
+t.test('the lease that is written', async (t) => {
+  const row = (request: DhcpMessage, lease: Lease | null = null) =>
+    leases(decideDhcp(request, machine({ lease }), settings, NOW).changes)[0]
+  const bound = row(says('request', { ...selecting, hostName: 'ctl-1' }))
+  t.same(bound, {
+    mac: MAC,
+    ip: IP,
+    state: 'bound',
+    expiresAt: NOW + 3_600_000,
+    hostname: 'ctl-1',
+    updatedAt: NOW
+  })
+  t.equal(row(says('request', selecting), bound)?.hostname, 'ctl-1', 'a name once told is kept')
+  t.match(row(says('release', { serverId: US }, { ciaddr: IP })), { state: 'released', expiresAt: NOW })
+  t.match(row(says('decline', selecting)), { state: 'declined', expiresAt: NOW })
+  t.equal(row(says('discover')), undefined, 'an offer writes none')
+})
+
+t.test('a client’s own words come with the event, made printable', async (t) => {
+  const decline = recorded('ovmf-pxe-decline', { chaddr: MAC, options: { requestedAddress: IP } })
+  const [event] = events(decideDhcp(decline, machine(), settings, NOW).changes)
+  t.match(event, {
+    kind: 'dhcp-ignored',
+    detail: { reason: 'declined: Lease is denied upon entering bound' }
+  })
+  const rude = says('decline', { ...selecting, message: '\x1b[2J' + 'x'.repeat(300) })
+  const [cut] = events(decideDhcp(rude, machine(), settings, NOW).changes)
+  t.match(cut?.detail, { reason: `declined: ?[2J${'x'.repeat(96)}` })
+})
+
+t.test('events fold by message and client', async (t) => {
+  const subject = (request: DhcpMessage) => events(decideDhcp(request, deploying, settings, NOW).changes)[0]
+  t.match(subject(ipxe), { subject: 'offer ipxe', nodeUuid: aNode().uuid, orderId: anOrder().id, at: NOW })
+  t.equal(subject({ ...ipxe, xid: 7 })?.subject, subject(ipxe)?.subject)
+  t.equal(subject(ovmf)?.subject, 'offer pxe-uefi')
+  t.match(subject(ovmf)?.detail, { type: 'offer', ip: IP, client: 'pxe-uefi', bootFile: 'snponly.efi' })
+})
+
+const systemRequest = says('request', selecting)
+const signs: Record<string, { request: DhcpMessage; facts: DhcpFacts; up: boolean }> = {
+  'the installed system after the write': { request: systemRequest, facts: imageWritten, up: true },
+  'its renewal': { request: says('request', {}, { ciaddr: IP }), facts: imageWritten, up: true },
+  'before the write (the old system, say)': { request: systemRequest, facts: deploying, up: false },
+  'a DISCOVER only': { request: says('discover'), facts: imageWritten, up: false },
+  'a refused address': {
+    request: says('request', { requestedAddress: '10.1.2.3' }),
+    facts: imageWritten,
+    up: false
+  },
+  'the ramdisk': {
+    request: recorded('ramdisk-discover', { chaddr: MAC, options: { messageType: 'request', ...selecting } }),
+    facts: imageWritten,
+    up: false
+  },
+  OVMF: {
+    request: recorded('ovmf-pxe-request', { chaddr: MAC, options: selecting }),
+    facts: imageWritten,
+    up: false
+  },
+  iPXE: {
+    request: recorded('seabios-ipxe-request', { chaddr: MAC, options: selecting }),
+    facts: imageWritten,
+    up: false
+  },
+  'an instance that is up already': {
+    request: systemRequest,
+    facts: machine({ order: anOrder({ ticks: up }) }),
+    up: false
+  },
+  'an order that is done': { request: systemRequest, facts: active, up: false },
+  'an inspection': {
+    request: systemRequest,
+    facts: machine({ order: anOrder({ kind: 'inspect', ticks: seen }) }),
+    up: false
+  },
+  INFORM: { request: says('inform', {}, { ciaddr: IP }), facts: imageWritten, up: false }
+}
+
+t.test('what shows that the instance is up', async (t) => {
+  for (const [name, { request, facts, up }] of Object.entries(signs)) {
+    const { changes } = decideDhcp(request, facts, settings, NOW)
+    const tick = { tick: 'instance-up', orderId: anOrder().id, attempt: 1, at: NOW }
+    t.same(of(changes, 'tick'), up ? [tick] : [], name)
+    const reached = events(changes).filter(({ kind }) => kind === 'milestone-reached')
+    t.match(reached, up ? [{ detail: { milestone: 'instance-up', by: 'dhcp' } }] : [], name)
+    t.equal(reached.length, up ? 1 : 0, name)
+  }
+})
+
+const kinds = Object.keys(CHECKLIST) as OrderKind[]
+const orderStates: Order['state'][] = ['open', 'done', 'failed', 'cancelled']
+const nodeStates: StableState[] = ['enroll', 'manageable', 'available', 'active']
+
+/** Every order there can be: each kind in each state with each number of lines ticked. */
+const allOrders = kinds.flatMap((kind) =>
+  orderStates.flatMap((state) =>
+    [...CHECKLIST[kind], null].map((_, ticked) => {
+      const done = CHECKLIST[kind].slice(0, ticked).map((milestone): [Milestone, number] => [milestone, NOW])
+      return anOrder({ kind, state, ticks: Object.fromEntries(done) })
+    })
+  )
+)
+
+/** Every state a machine can be in, as far as the gate and DHCP look at it. */
+const allFacts = [null, ...allOrders].flatMap((order) =>
+  nodeStates.flatMap((state) =>
+    [false, true].flatMap((maintenance) =>
+      [false, true].map((pxeEnabled) =>
+        machine({ node: aNode({ state, maintenance }), port: aPort({ pxeEnabled }), order })
+      )
+    )
+  )
+)
+
+const allRequests = [ipxe, ovmf, ovmfHttp, hardBios, unknownArch, ramdisk, says('discover')].flatMap(
+  (request) =>
+    [
+      { options: { messageType: 'discover' as const } },
+      { options: { messageType: 'request' as const, ...selecting } },
+      { options: { messageType: 'request' as const, requestedAddress: IP } },
+      { options: { messageType: 'request' as const }, ciaddr: IP },
+      { options: { messageType: 'inform' as const }, ciaddr: IP }
+    ].map(({ options, ...fields }) => ({
+      ...request,
+      ...fields,
+      options: { ...request.options, ...options }
+    }))
+)
+
+t.test('in every state and to every firmware: a boot file only if the gate says ramdisk', async (t) => {
+  let served = 0
+  for (const facts of allFacts) {
+    const { boot } = bootPlan(facts)
+    for (const request of allRequests) {
+      const { reply, bootFile } = offered(request, facts)
+      const { vendorClass, vendorOptions, bootFileName, tftpServerName, ipxe } = reply.options
+      const signs = [reply.file, bootFileName, vendorClass, vendorOptions, tftpServerName, ipxe]
+      const told = signs.some((sign) => sign) || reply.siaddr !== '0.0.0.0'
+      assert.equal(told, bootFile !== null, 'a boot file and its options come together')
+      if (bootFile !== null) assert.equal(boot, 'ramdisk', JSON.stringify({ facts, request }))
+      if (bootFile !== null) served++
+    }
+  }
+  // Deploy with one to three lines ticked, inspect with one or two; out of maintenance, network boot on.
+  t.equal(served, (3 + 2) * nodeStates.length * 4 * 5, 'four firmwares, five kinds of request')
+})
+
+t.test('whatever decodes can be decided and answered', async (t) => {
+  let answered = 0
+  const anyBytes = fc.tuple(
+    fc.constantFrom(...allRequests),
+    fc.array(fc.tuple(fc.nat(400), fc.nat(255)), { maxLength: 6 })
+  )
+  fc.assert(
+    fc.property(fc.constantFrom(...allFacts), anyBytes, (facts, [request, damage]) => {
+      const bytes = encodeDhcp(request, 1500)
+      for (const [at, value] of damage) if (at < bytes.length) bytes[at] = value
+      let damaged: DhcpMessage
+      try {
+        damaged = decodeDhcp(bytes)
+      } catch {
+        return
+      }
+      const verdict = decideDhcp(damaged, facts, settings, NOW)
+      if (!('reply' in verdict)) return
+      answered++
+      assert.equal(decodeDhcp(encodeDhcp(verdict.reply, damaged.options.maxMessageSize)).xid, damaged.xid)
+    }),
+    { numRuns: 5000, seed: 4 }
+  )
+  t.ok(answered > 500, `${answered} of 5000 were answered`)
+})

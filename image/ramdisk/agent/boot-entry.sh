@@ -29,7 +29,7 @@ write_boot_entry() {
 # firmware writes paths.
 find_loader() {
   local esp=$disk@@$1 file
-  MTOOLS_SKIP_CHECK=1 mdir -i "$esp" -/ -b ::/EFI 2>/dev/null | tr '[:upper:]' '[:lower:]' | sed 's|^::/efi/||' |
+  mdir -i "$esp" -/ -b ::/EFI 2>/dev/null | tr '[:upper:]' '[:lower:]' | sed 's|^::/efi/||' |
     LC_ALL=C sort >/run/esp
   for file in shimx64.efi grubx64.efi systemd-bootx64.efi; do
     file=$(grep -v '^boot/' /run/esp | grep -x "[^/]*/$file" | head -n 1)

@@ -72,5 +72,5 @@ make_volume() {
   rm -f $image
   truncate -s $config_drive_bytes $image
   mkfs.vfat -S "$sector_size" -n "$1" -i "$(od -An -N 4 -t x4 /dev/urandom | tr -d ' ')" $image >/dev/null &&
-    MTOOLS_SKIP_CHECK=1 mcopy -s -Q -i $image /run/config-drive/* ::/
+    mcopy -s -Q -i $image /run/config-drive/* ::/
 }

@@ -1,8 +1,9 @@
 # Fetching the image and writing it. A chunk is written only after its sha256 was found right; meanwhile the next
 # chunks are fetched, unpacked and checked beside it.
 
-batch_bytes=$((32 * 1024 * 1024))   # fetched, unpacked and checked together: fewer processes a chunk
-zero_bytes=$((256 * 1024 * 1024))   # zeroed in one go: progress stays visible
+batch_bytes=$((32 * 1024 * 1024)) # fetched, unpacked and checked together: fewer processes a chunk
+batch_chunks=4
+zero_bytes=$((256 * 1024 * 1024)) # zeroed in one go: progress stays visible
 corrupt_limit=3
 
 # Sets the shell variables of the task from the answer to hello.
@@ -45,7 +46,7 @@ fetch_manifest() {
     say 'the manifest came corrupted; fetching it again'
   done
   mv /run/answer /run/manifest
-  awk -F '\t' -v image="$image_size" -v chunk="$chunk_size" -v batch="$batch_bytes" -v most="$zero_bytes" '
+  awk -F '\t' -v image="$image_size" -v chunk="$chunk_size" -v batch="$batch_bytes" -v together=$batch_chunks -v most="$zero_bytes" '
     function flush() {
       if (zero) printf "zero %.0f %.0f\n", start, zero
       if (count) print "chunks" pieces
@@ -60,7 +61,7 @@ fetch_manifest() {
       next
     }
     {
-      if (zero || count && (count + 1) * chunk > batch) flush()
+      if (zero || count == together || count && (count + 1) * chunk > batch) flush()
       count++
       pieces = pieces " " $1 ":" $2 ":" $3
     }

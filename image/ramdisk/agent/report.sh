@@ -104,7 +104,7 @@ wait_for_ever() {
   done
 }
 
-# progress STAGE DONE TOTAL: tells at most every 3 s, without waiting for the answer; a lost report does not matter,
+# progress STAGE DONE TOTAL (bytes; 0 1 where nothing is counted): tells at most every 3 s, without waiting for the answer; a lost report does not matter,
 # the next one says more. An answer of 410 is acted on at the next call.
 progress() {
   local now
@@ -116,7 +116,7 @@ progress() {
   progress_at=$now
   if [ "$now" -ge $((progress_said + 10)) ]; then
     progress_said=$now
-    say "$1: $(($2 / 1048576)) of $(($3 / 1048576)) MiB"
+    [ "$3" = 1 ] || say "$1: $(($2 / 1048576)) of $(($3 / 1048576)) MiB"
   fi
   if [ "$(cat /run/progress.status 2>/dev/null)" = 410 ]; then
     cp /run/progress.answer /run/answer

@@ -11,7 +11,7 @@ export const buildRamdisk = async (): Promise<void> => {
   const build = spawn(`${top}/image/ramdisk/build`, { stdio: ['ignore', 'ignore', 'pipe'] })
   let said = ''
   build.stderr.on('data', (data: Buffer) => (said += data.toString()))
-  const [code] = (await new Promise((done) => build.on('exit', (...args) => done(args)))) as [number]
+  const code = await new Promise<number | null>((done) => build.on('exit', done))
   if (code !== 0) throw new Error(`image/ramdisk/build failed:\n${said}`)
 }
 

@@ -132,10 +132,10 @@ t.before(buildRamdisk)
 
 t.test('deploys in BIOS mode through a corrupted chunk and a server that goes away', async (t) => {
   const folder = t.testdir()
-  const size = 256 * MiB
+  const size = 192 * MiB
   const disk = `${folder}/disk`
   makeDisk(disk, size)
-  const image = makeImage(folder, 112 * MiB, 512)
+  const image = makeImage(folder, 36 * MiB, 512)
   const sums = [...image.chunks.keys()]
   const [first, vanishing] = [sums[1], sums.at(-2)] as [string, string]
   const offset = Number(image.manifest.split('\n').find((line) => line.endsWith(first))?.split('\t')[0])

@@ -85,13 +85,8 @@ export interface TestImage {
  */
 export const makeImage = (folder: string, size: number, sector: number): TestImage => {
   const bytes = Buffer.alloc(size)
-  // Two of three stretches hold data that compresses a little, as programs do.
-  for (let at = 12 * MiB; at + 4 * MiB < size; at += 4 * MiB) {
-    if (at % (24 * MiB) < 8 * MiB) continue
-    const piece = randomBytes(2 * MiB)
-    piece.copy(bytes, at)
-    piece.copy(bytes, at + 2 * MiB)
-  }
+  // Two of three stretches hold data; the last one reaches into a chunk of its own half.
+  for (let at = 12 * MiB; at + 2 * MiB < size; at += 3 * MiB) randomBytes(1.5 * MiB).copy(bytes, at)
   const espSize = 8 * MiB
   const file = `${folder}/esp.img`
   execFileSync('truncate', ['-s', String(espSize), file])
@@ -102,9 +97,9 @@ export const makeImage = (folder: string, size: number, sector: number): TestIma
   rmSync(file)
   writeGpt(bytes, sector, [
     { type: ESP, start: MiB / sector, size: espSize / sector },
-    { type: LINUX, start: (12 * MiB) / sector, size: (size - 16 * MiB) / sector }
+    { type: LINUX, start: (12 * MiB) / sector, size: (size - 14 * MiB) / sector }
   ])
-  return chunked(bytes, 8 * MiB)
+  return chunked(bytes, MiB)
 }
 
 const chunked = (bytes: Buffer, chunkSize: number): TestImage => {

@@ -1,0 +1,336 @@
+import t from 'tap'
+import { SESSION_TIMING } from '../../../src/decide/bmc-session.ts'
+import type { Bmc, BmcAccess } from '../../../src/domain/bmc.ts'
+import type { FakeBmc, FakeBmcOptions } from '../../support/fake-bmc.ts'
+import { seededRandom } from '../../support/mutate.ts'
+import { failureOf, fake, NODE, started } from './started.ts'
+
+t.test('power on, off and status with suites 17 and 3', async (t) => {
+  for (const suite of [17, 3]) {
+    const bmc = await fake(t, { suites: [suite] })
+    const { powerState, powerOn, powerOff } = started(t).bmc(NODE, bmc.access())
+    t.equal(await powerState(), 'off')
+    await powerOn()
+    t.equal(bmc.power, 'on')
+    t.equal(await powerState(), 'on')
+    await powerOff()
+    t.equal(bmc.power, 'off')
+    t.equal(bmc.sessions(), 1, 'all in one session')
+  }
+})
+
+t.test('every boot device, with persistence and EFI bits, is set and read back', async (t) => {
+  const bmc = await fake(t)
+  const { bootDevice, setBootDevice } = started(t).bmc(NODE, bmc.access())
+  for (const device of ['pxe', 'disk', 'cdrom', 'bios', 'safe'] as const) {
+    for (const options of [
+      { persistent: false, efi: false },
+      { persistent: false, efi: true },
+      { persistent: true, efi: false },
+      { persistent: true, efi: true }
+    ]) {
+      const expected = { device, valid: true, ...options }
+      t.same(await setBootDevice(device, options), expected)
+      t.same(await bootDevice(), expected)
+    }
+  }
+  t.equal(bmc.keep, 0x08, 'the flags are to outlive 60 seconds')
+  t.same(await setBootDevice('none', { persistent: true, efi: true }), {
+    device: 'none',
+    valid: false,
+    persistent: false,
+    efi: false
+  })
+  bmc.boot = { valid: true, persistent: false, efi: true, device: 9 }
+  t.match(await bootDevice(), { device: 'other', valid: true }, 'remote media has no word of ours')
+})
+
+t.test('what the BMC made of the boot device is answered, not what was asked', async (t) => {
+  const bmc = await fake(t)
+  const { setBootDevice } = started(t).bmc(NODE, bmc.access())
+  bmc.faults.refuses = {}
+  Object.defineProperty(bmc, 'boot', {
+    get: () => ({ valid: false, persistent: false, efi: false, device: 1 }),
+    set: () => undefined
+  })
+  t.match(await setBootDevice('disk', { persistent: true, efi: true }), { device: 'pxe', valid: false })
+})
+
+t.test('a BMC without parameter 3 gets its boot device all the same', async (t) => {
+  const bmc = await fake(t)
+  bmc.faults.refusedParameters = [3]
+  const { setBootDevice } = started(t).bmc(NODE, bmc.access())
+  t.match(await setBootDevice('pxe', { persistent: false, efi: true }), { device: 'pxe', valid: true })
+  t.equal(bmc.keep, 0)
+})
+
+t.test('boot options that another console left "in progress" are taken over', async (t) => {
+  const bmc = await fake(t)
+  bmc.faults.bootOptionsTaken = true
+  const { setBootDevice } = started(t).bmc(NODE, bmc.access())
+  t.match(await setBootDevice('pxe', { persistent: false, efi: true }), { device: 'pxe', valid: true })
+})
+
+type Failing = {
+  bmc?: FakeBmcOptions
+  faults?: Partial<FakeBmc['faults']>
+  access?: Partial<BmcAccess>
+  work?: (bmc: Bmc) => Promise<unknown>
+  code: string
+  message: RegExp
+  detail?: Record<string, unknown>
+}
+
+const FAILURES: Record<string, Failing> = {
+  'a silent BMC': {
+    faults: { silent: true },
+    code: 'bmc-unreachable',
+    message: /nothing answered within 2 s\. Check/
+  },
+  'a wrong password': {
+    access: { password: 'not the one' },
+    code: 'bmc-auth',
+    message: /password/,
+    detail: { reason: 'password' }
+  },
+  'an unknown user': {
+    access: { username: 'nobody' },
+    code: 'bmc-auth',
+    message: /no enabled user "nobody"/,
+    detail: { reason: 'username' }
+  },
+  'a wrong BMC key': {
+    access: { kg: 'c0ffee00' },
+    code: 'bmc-auth',
+    message: /ipmi_hex_kg_key/,
+    detail: { reason: 'kg' }
+  },
+  'RAKP 2 tampered with': { faults: { tamper: 'rakp-2' }, code: 'bmc-auth', message: /password/ },
+  'RAKP 4 tampered with': { faults: { tamper: 'rakp-4' }, code: 'bmc-auth', message: /K_g/ },
+  'no common suite': {
+    bmc: { suites: [0, 1, 2] },
+    code: 'bmc-cipher',
+    message: /it offers 0, 1, 2/,
+    detail: { offered: [0, 1, 2] }
+  },
+  'a role above the user’s': {
+    bmc: { privilegeLimits: { admin: 2 } },
+    code: 'bmc-privilege',
+    message: /may not log in as administrator/
+  },
+  'a command above the user’s privilege': {
+    faults: { refuses: { 'Chassis Control': 0xd4 } },
+    work: (bmc) => bmc.powerOn(),
+    code: 'bmc-privilege',
+    message: /may not use Chassis Control/
+  },
+  'no free session': { faults: { sessionLimit: 0 }, code: 'bmc-busy', message: /no free session/ },
+  'a BMC that stays busy': {
+    faults: { busy: 1e6 },
+    code: 'bmc-busy',
+    message: /0xC0, node busy/,
+    detail: { completionCode: 0xc0 }
+  },
+  'a command the BMC does not know': {
+    faults: { refuses: { 'Get Chassis Status': 0xc1 } },
+    code: 'bmc-refused',
+    message: /refused Get Chassis Status \(0xC1, command unknown to this BMC\)/,
+    detail: { completionCode: 0xc1 }
+  },
+  'a boot parameter the BMC does not have': {
+    faults: { refusedParameters: [5] },
+    work: (bmc) => bmc.setBootDevice('pxe', { persistent: false, efi: false }),
+    code: 'bmc-refused',
+    message: /0x80, parameter not supported/,
+    detail: { completionCode: 0x80 }
+  },
+  'an authentic answer out of shape': {
+    faults: { cutAnswers: 1 },
+    code: 'bmc-protocol',
+    message: /answer to Get Chassis Status makes no sense/
+  },
+  'a BMC of IPMI 1.5': { faults: { only15: true }, code: 'bmc-protocol', message: /IPMI 1\.5 only/ },
+  'answers with wrong authentication codes': {
+    faults: { tamper: 'command' },
+    code: 'bmc-unreachable',
+    message: /left .* unanswered/
+  }
+}
+
+for (const [name, failing] of Object.entries(FAILURES)) {
+  t.test(`told apart: ${name}`, async (t) => {
+    const bmc = await fake(t, failing.bmc)
+    const access = bmc.access(failing.access)
+    Object.assign(bmc.faults, failing.faults)
+    const bmcs = started(t)
+    const { work = ({ powerState }: Bmc) => powerState() } = failing
+    const error = await failureOf(work(bmcs.bmc(NODE, access)), access)
+    t.equal(error.code, failing.code)
+    t.match(error.message, failing.message)
+    t.match(error.message, `${bmc.address}:${bmc.port}`)
+    t.match(error.detail, { ...failing.detail, port: bmc.port })
+    bmc.faults.tamper = null
+    await bmcs.close()
+    if (name !== 'a wrong BMC key' && name !== 'RAKP 4 tampered with') {
+      t.equal(bmc.sessions(), 0, 'no session is left behind')
+    }
+  })
+}
+
+t.test('a dead port and a name that is none are told at once', async (t) => {
+  const bmc = await fake(t)
+  const access = bmc.access()
+  const bmcs = started(t, { operation: 20_000, timing: SESSION_TIMING })
+  const gone = await fake(t)
+  const deadPort = gone.access({ port: 1 })
+  const before = performance.now()
+  const dead = await failureOf(bmcs.bmc(NODE, deadPort).powerState(), deadPort)
+  t.equal(dead.code, 'bmc-unreachable')
+  t.match(dead.message, /nothing listens on that port/)
+  const nameless = { ...access, address: 'bmc-1.invalid' }
+  const error = await failureOf(bmcs.bmc(NODE, nameless).powerState(), nameless)
+  t.equal(error.code, 'bmc-unreachable')
+  t.match(error.message, /nothing can be sent to it .*bmc-1\.invalid/)
+  t.ok(performance.now() - before < 10_000)
+})
+
+t.test('a wrong password is tried once: the BMC must not lock the user', async (t) => {
+  const bmc = await fake(t)
+  const access = bmc.access({ password: 'wrong' })
+  await failureOf(started(t).bmc(NODE, access).powerState(), access)
+  t.equal(bmc.asked.filter((asked) => asked === 'RAKP 1').length, 1)
+})
+
+t.test('the suite that worked is remembered, also over the end of the session', async (t) => {
+  const bmc = await fake(t, { suites: [3] })
+  const { powerState } = started(t, { idle: 10 }).bmc(NODE, bmc.access())
+  await powerState()
+  await new Promise((resolve) => setTimeout(resolve, 100))
+  t.equal(bmc.sessions(), 0, 'an idle session is closed')
+  bmc.asked.length = 0
+  await powerState()
+  t.equal(bmc.asked.filter((asked) => asked === 'Open Session Request').length, 1)
+})
+
+t.test('operations on one BMC happen one after another, in order', async (t) => {
+  const bmc = await fake(t)
+  bmc.faults.sessionLimit = 1
+  const bmcs = started(t)
+  const seen: string[] = []
+  const ask = (name: string, work: Promise<unknown>) => work.then(() => seen.push(name))
+  await Promise.all([
+    ask('on', bmcs.bmc(NODE, bmc.access()).powerOn()),
+    ask('boot', bmcs.bmc(NODE, bmc.access()).setBootDevice('pxe', { persistent: false, efi: true })),
+    ask('off', bmcs.bmc(NODE, bmc.access()).powerOff()),
+    ask('state', bmcs.bmc(NODE, bmc.access()).powerState())
+  ])
+  t.same(seen, ['on', 'boot', 'off', 'state'])
+  t.equal(bmc.power, 'off')
+  t.equal(bmc.asked.filter((asked) => asked === 'Open Session Request').length, 1)
+})
+
+t.test('a dead BMC delays no other, and its own queue no longer than twice the bound', async (t) => {
+  const dead = await fake(t)
+  dead.faults.silent = true
+  const good = await fake(t)
+  const bmcs = started(t, { operation: 400 })
+  const before = performance.now()
+  const failures = [1, 2, 3].map(() => failureOf(bmcs.bmc(NODE, dead.access()).powerState(), dead.access()))
+  await bmcs.bmc(NODE, good.access()).powerState()
+  t.ok(performance.now() - before < 300)
+  const codes = (await Promise.all(failures)).map(({ code }) => code)
+  t.equal(codes[0], 'bmc-unreachable')
+  t.ok(
+    codes.slice(1).every((code) => code === 'bmc-unreachable' || code === 'bmc-busy'),
+    codes.join()
+  )
+  t.ok(performance.now() - before < 1500)
+})
+
+t.test('Chassis Control without an answer is not repeated when the state is already as wanted', async (t) => {
+  const bmc = await fake(t)
+  bmc.faults.mute = { 'Chassis Control': 1e6 }
+  const { powerOn } = started(t).bmc(NODE, bmc.access())
+  await powerOn()
+  t.equal(bmc.power, 'on')
+  const commands = bmc.asked.filter((asked) => asked.includes('Chassis'))
+  t.equal(commands.at(-1), 'Get Chassis Status', 'looked, and let it be')
+})
+
+t.test('"not in this state" is no failure where the state is the wanted one', async (t) => {
+  const bmc = await fake(t)
+  bmc.faults.refuses = { 'Chassis Control': 0xd5 }
+  const access = bmc.access()
+  const { powerOff, powerOn } = started(t).bmc(NODE, access)
+  await powerOff()
+  t.match(await failureOf(powerOn(), access), { code: 'bmc-refused', detail: { completionCode: 0xd5 } })
+})
+
+t.test('a BMC that restarts between two operations is logged in again', async (t) => {
+  const bmc = await fake(t)
+  const { powerState } = started(t).bmc(NODE, bmc.access())
+  await powerState()
+  bmc.restart()
+  t.equal(await powerState(), 'off')
+})
+
+t.test('a changed password takes effect at once, in a new session', async (t) => {
+  const bmc = await fake(t)
+  const bmcs = started(t)
+  await bmcs.bmc(NODE, bmc.access()).powerState()
+  const wrong = bmc.access({ password: 'changed' })
+  t.match(await failureOf(bmcs.bmc(NODE, wrong).powerState(), wrong), { code: 'bmc-auth' })
+  t.equal(bmc.sessions(), 0)
+  t.equal(await bmcs.bmc(NODE, bmc.access()).powerState(), 'off')
+})
+
+t.test('close cuts short what is under way and leaves no session', async (t) => {
+  const slow = await fake(t)
+  const idle = await fake(t)
+  const bmcs = started(t, { operation: 20_000, idle: 20_000 })
+  await bmcs.bmc(NODE, idle.access()).powerState()
+  slow.faults.busy = 1e6
+  const cut = failureOf(bmcs.bmc(NODE, slow.access()).powerState(), slow.access())
+  await new Promise((resolve) => setTimeout(resolve, 100))
+  const before = performance.now()
+  await bmcs.close()
+  t.ok(performance.now() - before < 500)
+  t.match(await cut, { code: 'bmc-busy', message: /Seedling is stopping/ })
+  t.equal(idle.sessions() + slow.sessions(), 0)
+  t.match(await failureOf(bmcs.bmc(NODE, idle.access()).powerState(), idle.access()), { code: 'bmc-busy' })
+})
+
+t.test('IPv6', async (t) => {
+  const bmc = await fake(t, { address: '::1' })
+  const access = bmc.access()
+  t.equal(await started(t).bmc(NODE, access).powerState(), 'off')
+  bmc.faults.silent = true
+  const error = await failureOf(started(t, { operation: 200 }).bmc(NODE, access).powerState(), access)
+  t.match(error.message, `[::1]:${bmc.port}`)
+})
+
+t.test('a hundred BMCs at once', async (t) => {
+  const fakes = await Promise.all(Array.from({ length: 100 }, () => fake(t)))
+  const bmcs = started(t, { timing: SESSION_TIMING, operation: 20_000 })
+  const before = performance.now()
+  const states = await Promise.all(fakes.map((bmc) => bmcs.bmc(NODE, bmc.access()).powerState()))
+  t.comment(`${Math.round(performance.now() - before)} ms, both sides in one process`)
+  t.same(new Set(states), new Set(['off']))
+})
+
+t.test('twenty BMCs behind a network that loses 30 % each way', async (t) => {
+  const random = seededRandom(5)
+  const fakes = await Promise.all(Array.from({ length: 20 }, () => fake(t)))
+  for (const bmc of fakes) bmc.faults.loses = () => random() < 0.3
+  const bmcs = started(t, { timing: SESSION_TIMING, operation: 20_000 })
+  const took = await Promise.all(
+    fakes.map(async (bmc) => {
+      const before = performance.now()
+      await bmcs.bmc(NODE, bmc.access()).powerOn()
+      t.equal(bmc.power, 'on')
+      return performance.now() - before
+    })
+  )
+  took.sort((a, b) => a - b)
+  t.comment(`median ${Math.round(took[10] ?? 0)} ms, worst ${Math.round(took[19] ?? 0)} ms`)
+})

@@ -1,0 +1,105 @@
+// OpenIPMI's ipmi_sim (Debian package openipmi) in a temporary folder, on loopback: cipher suite 3, chassis control by a
+// script that keeps power and boot device in files. It keeps only the device of the boot flags.
+
+import { spawn } from 'node:child_process'
+import { createSocket } from 'node:dgram'
+import { once } from 'node:events'
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Test } from 'tap'
+import { encodeAsf } from '../../../src/wire/ipmi/asf.ts'
+import { encodeRmcp } from '../../../src/wire/ipmi/rmcp.ts'
+
+export type IpmiSim = {
+  port: number
+  /** What the chassis script was last told: `power` is 0 or 1, `boot` a device. */
+  chassis(what: 'power' | 'boot'): string
+}
+
+/** Started, and answering pings. */
+export async function startIpmiSim(t: Test, users: string[]): Promise<IpmiSim> {
+  const folder = mkdtempSync(join(tmpdir(), 'ipmi-sim-'))
+  const file = (name: string, text: string): string => {
+    writeFileSync(join(folder, name), text)
+    return join(folder, name)
+  }
+  const port = await freePort()
+  const script = file('chassis', chassisScript(folder))
+  chmodSync(script, 0o755)
+  file('power', '0')
+  file('boot', 'none')
+  mkdirSync(join(folder, 'state'))
+  const child = spawn(
+    'ipmi_sim',
+    [
+      ...['-n', '-c', file('lan.conf', lanConfig(port, script, users))],
+      ...['-f', file('commands', MANAGEMENT_CONTROLLER), '-s', join(folder, 'state')]
+    ],
+    { stdio: ['ignore', 'ignore', 'inherit'] }
+  )
+  const ended = once(child, 'exit')
+  t.teardown(async () => {
+    child.kill('SIGKILL')
+    await ended
+    rmSync(folder, { recursive: true })
+  })
+  await pong(port)
+  return { port, chassis: (what) => readFileSync(join(folder, what), 'utf8').trim() }
+}
+
+/** ipmi_lan(5); the lines of the users as there. */
+function lanConfig(port: number, script: string, users: string[]): string {
+  return `name "test"
+set_working_mc 0x20
+startlan 1
+  addr 127.0.0.1 ${port}
+  priv_limit admin
+  allowed_auths_user md5
+  allowed_auths_operator md5
+  allowed_auths_admin md5
+  guid 00112233445566778899aabbccddeeff
+endlan
+chassis_control "${script}"
+${users.map((user, index) => `user ${index + 2} ${user}`).join('\n')}
+`
+}
+
+/** ipmi_sim_cmd(5): one management controller at the BMC's address, able to do chassis control. */
+const MANAGEMENT_CONTROLLER = `mc_setbmc 0x20
+mc_add 0x20 0 no-device-sdrs 0x23 9 8 0x9f 0x1291 0xf02
+mc_enable 0x20
+`
+
+/** Called as `get NAME …`, answered with `NAME:VALUE` lines, and as `set NAME VALUE …`. */
+function chassisScript(folder: string): string {
+  return `#!/bin/sh
+mode=$1; shift
+while [ $# -gt 0 ]; do
+  if [ "$mode" = get ]; then echo "$1:$(cat ${folder}/$1)"; shift
+  else echo "$2" > ${folder}/$1; shift 2; fi
+done
+`
+}
+
+async function freePort(): Promise<number> {
+  const socket = createSocket('udp4')
+  await new Promise<void>((resolve) => socket.bind(0, '127.0.0.1', resolve))
+  const { port } = socket.address() as AddressInfo
+  await new Promise<void>((resolve) => socket.close(() => resolve()))
+  return port
+}
+
+/** Pings until the first pong. */
+async function pong(port: number): Promise<void> {
+  const socket = createSocket('udp4')
+  const ping = encodeRmcp('asf', encodeAsf({ type: 'ping', tag: 1 }))
+  const timer = setInterval(() => socket.send(ping, port, '127.0.0.1'), 50)
+  try {
+    await once(socket, 'message', { signal: AbortSignal.timeout(20_000) })
+  } finally {
+    clearInterval(timer)
+    socket.close()
+  }
+}

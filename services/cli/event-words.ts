@@ -1,0 +1,83 @@
+// Every kind of event in words for people.
+
+import type { EventDetail, EventKind } from '../../src/domain/event.ts'
+import { bytes, span } from './format.ts'
+
+/** An event as the API gives it. */
+export type ShownEvent = {
+  [K in EventKind]: {
+    id: number
+    kind: K
+    at: string
+    last_at: string
+    repeats: number
+    node_uuid: string | null
+    node_name: string | null
+    order_id: string | null
+    detail: EventDetail[K]
+  }
+}[EventKind]
+
+const MILESTONE: Readonly<Record<EventDetail['milestone-reached']['milestone'], string>> = {
+  'bmc-verified': 'the BMC is verified',
+  'powered-off': 'the machine is off',
+  'powered-on': 'the machine is on',
+  'agent-seen': 'the deploy ramdisk runs',
+  'image-written': 'the image is on the disk, verified',
+  'instance-up': 'the installed system is up'
+}
+
+const percent = (done: number, total: number) => (total > 0 ? `${Math.floor((100 * done) / total)} %` : '0 %')
+const reasonOf = (reason: string | null) => (reason ? `: ${reason}` : '')
+
+const WORDS: { readonly [K in EventKind]: (detail: EventDetail[K]) => string } = {
+  'node-enrolled': ({ name }) => `enrolled${name ? ` as ${name}` : ''}`,
+  'node-updated': ({ fields }) => `changed: ${fields.join(', ')}`,
+  'node-removed': ({ name }) => `deleted${name ? ` (${name})` : ''}`,
+  'order-started': ({ order }) => `${order} ordered`,
+  'attempt-started': ({ attempt, reason }) => `attempt ${attempt} begins: ${reason}`,
+  'milestone-reached': ({ milestone, by }) => `✓ ${MILESTONE[milestone]} (${by})`,
+  'order-done': ({ order, seconds }) => `${order} done in ${span(seconds * 1000)}`,
+  'order-failed': ({ code, message, milestone }) => `FAILED at ${milestone} (${code}): ${message}`,
+  'order-cancelled': ({ order, reason }) => `${order} cancelled: ${reason}`,
+  'power-asked': ({ act }) => `BMC told: ${act === 'power-on' ? 'power on' : 'power off'}`,
+  'power-seen': ({ power }) => `power is ${power}`,
+  'boot-device-set': ({ asked, kept, device, valid }) =>
+    kept
+      ? `boot device: ${asked}`
+      : `boot device: asked ${asked}, but the BMC says ${valid ? device : 'none'}`,
+  'bmc-trouble': ({ code, message }) => `BMC trouble (${code}): ${message}`,
+  'dhcp-answered': ({ type, ip, client, bootFile, reason }) =>
+    `DHCP ${type} ${ip} to ${client}${bootFile ? `, boot file ${bootFile}` : ', no boot file'} (${reason})`,
+  'dhcp-ignored': ({ type, client, reason }) => `DHCP ${type} of ${client} not answered: ${reason}`,
+  'file-served': ({ protocol, name, bytes: size, milliseconds }) =>
+    `${name} served by ${protocol.toUpperCase()}: ${bytes(size)} in ${span(milliseconds)}`,
+  'file-refused': ({ protocol, name, reason }) => `${name} refused by ${protocol.toUpperCase()}: ${reason}`,
+  'script-served': ({ plan, reason }) => `boot script: ${plan} (${reason})`,
+  'agent-seen': ({ bootMode, interface: nic, disks, memoryMiB, clockSkewSeconds }) =>
+    `the ramdisk reports: ${bootMode.toUpperCase()}, ${disks} disk${disks === 1 ? '' : 's'}, ` +
+    `${memoryMiB} MiB memory${nic ? `, booted from ${nic}` : ''}` +
+    (clockSkewSeconds !== null && Math.abs(clockSkewSeconds) > 5
+      ? `, clock off by ${clockSkewSeconds} s`
+      : ''),
+  'disk-chosen': ({ path, size, serial, reason }) =>
+    `disk ${path}, ${bytes(size)}${serial ? `, serial ${serial}` : ''} (${reason})`,
+  'write-progress': ({ stage, done, total }) =>
+    `${stage} the disk: ${percent(done, total)} of ${bytes(total)}`,
+  'image-written': ({ digest }) => `image written and read back (${digest.slice(0, 12)}…)`,
+  'agent-failed': ({ code, message }) => `the ramdisk reports a failure (${code}): ${message}`,
+  'metadata-read': ({ dialect, address }) => `metadata read (${dialect}) from ${address}`,
+  'configuration-signalled': ({ status, reason, data }) =>
+    `configuration signal: ${status}${reasonOf(reason)}${reasonOf(data)}`,
+  'image-added': ({ name, size }) => `image ${name} added: ${bytes(size)}`,
+  'image-removed': ({ name }) => `image ${name} deleted`,
+  'keypair-added': ({ name }) => `key pair ${name} added`
+}
+
+/** What happened, in one line without its time; how often it came, when more than once. */
+export function eventWords(event: ShownEvent): string {
+  const words = (WORDS[event.kind] as ((detail: unknown) => string) | undefined)?.(event.detail)
+  // A server newer than this client may know more kinds.
+  const text = words ?? `${event.kind} ${JSON.stringify(event.detail)}`
+  return event.repeats > 1 && event.kind !== 'write-progress' ? `${text} (${event.repeats} times)` : text
+}

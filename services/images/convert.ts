@@ -4,7 +4,7 @@
 
 import { spawn } from 'node:child_process'
 import { chmod, mkdir, open, statfs } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname } from 'node:path'
 import type { Logger } from 'pino'
 import { AppError } from '../../src/domain/error.ts'
 
@@ -102,14 +102,17 @@ export function createConverter(log: Logger, only?: Confinement): Converter {
 
   async function confinement(conversion: Conversion): Promise<(typeof CONFINEMENTS)[number]> {
     if (found) return found
+    // The probe is too short to be stopped, and must not fail for want of space: it would settle for less.
+    const probe = { ...conversion, reserveBytes: 0, signal: new AbortController().signal }
     const tried: string[] = []
     for (const candidate of CONFINEMENTS) {
       if (only && candidate.name !== only) continue
-      const { status, errors } = await run(candidate, conversion, () => ['qemu-img', '--version'])
+      const { status, errors } = await run(candidate, probe, () => ['qemu-img', '--version'])
       if (status === 0) {
         const level = candidate.name === 'limits only' ? 'warn' : 'info'
         log[level]({ confinement: candidate.name, tried }, `qemu-img runs confined: ${candidate.name}`)
-        found = candidate
+        // Less than a jail is never taken for granted: next time may be better.
+        if (candidate.inside) found = candidate
         return candidate
       }
       tried.push(`${candidate.name}: ${errors}`)
@@ -207,13 +210,14 @@ function run(
       errors = `not done after ${seconds} s`
       kill()
     }, seconds * 1000)
-    const watch = setInterval(() => {
-      void statfs(join(disk, '..')).then(({ bavail, bsize }) => {
-        if (bavail * bsize >= reserveBytes) return
-        full = true
-        kill()
-      })
-    }, 250)
+    const look = async () => {
+      const { bavail, bsize } = await statfs(dirname(disk))
+      if (bavail * bsize >= reserveBytes) return
+      full = true
+      kill()
+    }
+    const watch = setInterval(() => void look(), 250)
+    void look()
     signal.addEventListener('abort', kill)
     if (signal.aborted) kill()
     child.stdout.setEncoding('latin1').on('data', (text: string) => {

@@ -2,7 +2,16 @@
 // every byte is known.
 
 import { execFileSync } from 'node:child_process'
-import { closeSync, ftruncateSync, openSync, writeSync } from 'node:fs'
+import {
+  closeSync,
+  ftruncateSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  writeSync
+} from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
 
 export const MIB = 2 ** 20
 
@@ -48,7 +57,7 @@ export function writeDisk(path: string, seed = 1): { size: number } {
   const put = (bytes: Buffer, at: number) => writeSync(fd, bytes, 0, bytes.length, at)
   put(gptHead(size), 0)
   put(noise(MIB, seed), 2 * MIB)
-  const same = noise(8 * MIB, seed + 100)
+  const same = Buffer.alloc(8 * MIB, noise(MIB, seed + 100))
   put(same, 16 * MIB)
   put(Buffer.from('the same line again\n'.repeat(50_000)), 25 * MIB)
   put(same, 32 * MIB)
@@ -59,4 +68,31 @@ export function writeDisk(path: string, seed = 1): { size: number } {
 
 export function qemuImg(...args: string[]): void {
   execFileSync('qemu-img', args, { stdio: ['ignore', 'ignore', 'inherit'] })
+}
+
+/** Process ids of running qemu-img whose root lies below `folder`. */
+export function jailed(folder: string): number[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number)
+    .filter((pid) => {
+      try {
+        return (
+          readFileSync(`/proc/${pid}/comm`, 'utf8') === 'qemu-img\n' &&
+          readlinkSync(`/proc/${pid}/root`).startsWith(folder)
+        )
+      } catch {
+        // It ended meanwhile.
+        return false
+      }
+    })
+}
+
+/** Whether something becomes true within ten seconds. */
+export async function soon(check: () => boolean): Promise<boolean> {
+  for (let turn = 0; turn < 2000; turn++) {
+    if (check()) return true
+    await sleep(5)
+  }
+  return false
 }

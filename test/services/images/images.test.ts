@@ -21,7 +21,7 @@ import { createApply } from '../../../services/store/apply.ts'
 import { createFacts } from '../../../services/store/facts.ts'
 import { openStore } from '../../../services/store/open.ts'
 import { aNode, anInstance } from '../../support/builders.ts'
-import { gptHead, MIB, noise, qemuImg, writeDisk } from './disks.ts'
+import { gptHead, jailed, MIB, noise, qemuImg, soon, writeDisk } from './disks.ts'
 
 const CHILD = join(import.meta.dirname, 'import-child.ts')
 
@@ -348,10 +348,11 @@ t.test('stopping breaks an import off, and nothing of it is left', async (t) => 
   const at = begin(dataDir)
   const endless = new Readable({ read() {} })
   endless.push(readFileSync(raw).subarray(0, MIB))
-  const receiving = at.images.add('slow', endless)
-  const storing = at.add('web', raw, { onProgress: () => void at.images.close() })
-  await t.rejects(storing, { code: 'busy', message: /stopping/ })
-  await t.rejects(receiving, { code: 'busy' })
+  const stopped = { code: 'busy', message: /stopping/ }
+  await Promise.all([
+    t.rejects(at.images.add('slow', endless), stopped),
+    t.rejects(at.add('web', raw, { onProgress: () => void at.images.close() }), stopped)
+  ])
   t.same(files(dataDir), [])
   await at.end()
 })
@@ -374,15 +375,15 @@ function child(
 }
 
 for (const [stage, file] of [
-  ['receiving', 'noise:64'],
+  ['receiving', 'noise:48'],
   ['converting', join(samples, 'big.qcow2')],
-  ['storing', 'noise:64']
+  ['storing', 'noise:48']
 ] as const)
   t.test(`killed while ${stage}, the next start finds nothing half-done`, async (t) => {
     const dataDir = t.testdir()
     if (stage === 'converting') {
       const big = join(samples, 'big.raw')
-      const disk = noise(192 * MIB, 11)
+      const disk = noise(96 * MIB, 11)
       gptHead(disk.length).copy(disk)
       writeFileSync(big, disk)
       qemuImg('convert', '-f', 'raw', '-O', 'qcow2', big, file)
@@ -397,12 +398,13 @@ for (const [stage, file] of [
     })
     t.ok(killed && result['added'] === undefined, 'it was killed in time')
     t.ok(files(dataDir).length > 0, 'and left something')
+    t.ok(await soon(() => jailed(dataDir).length === 0), 'its converter died with it')
     const at = begin(dataDir)
     t.same(readdirSync(join(dataDir, 'images/upload')), [])
     t.same(at.facts.images(), [])
     await at.end()
     t.same(files(dataDir), [])
-    t.match(await child([dataDir, 'web', 'noise:64']), { added: /^[0-9a-f]{64}$/ }, 'and it can be added')
+    t.match(await child([dataDir, 'web', 'noise:48']), { added: /^[0-9a-f]{64}$/ }, 'and it can be added')
   })
 
 t.test('a full disk is told as that, at every stage, and cleared again', async (t) => {
@@ -440,11 +442,30 @@ t.test('a full disk is told as that, at every stage, and cleared again', async (
   }
 })
 
+t.test('a host without qemu-img says so, and still takes raw disks', async (t) => {
+  const without = (file: string, dataDir: string) =>
+    child([dataDir, 'web', file], undefined, [
+      'unshare',
+      '--user',
+      '--map-root-user',
+      '--mount',
+      'sh',
+      '-c',
+      'mount --bind /dev/null "$(command -v qemu-img)" && exec "$@"',
+      'without'
+    ])
+  t.match(await without(join(samples, 'v3.qcow2'), t.testdir()), {
+    code: 'image-refused',
+    message: /install the package qemu-utils, or upload the disk as raw/
+  })
+  t.match(await without(raw, t.testdir()), { added: /^[0-9a-f]{64}$/ })
+})
+
 t.test('memory does not grow with the image', async (t) => {
   const folder = t.testdir({ a: {}, b: {} })
   const of = async (name: string, mebibytes: number) =>
     Number((await child([join(folder, name), 'web', `noise:${mebibytes}`]))['maxRssMiB'])
-  const little = await of('a', 64)
-  const much = await of('b', 384)
-  t.ok(much < little + 160, `64 MiB: ${little} MiB resident, 384 MiB: ${much} MiB`)
+  const little = await of('a', 32)
+  const much = await of('b', 288)
+  t.ok(much < little + 144, `32 MiB: ${little} MiB resident, 288 MiB: ${much} MiB`)
 })

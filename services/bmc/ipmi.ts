@@ -4,7 +4,13 @@
 // after `idle` milliseconds, after every error, and on close(). Operations must come one at a time (bmcs.ts sees to that).
 
 import type { BmcAccess, BootDevice, BootDeviceSetting, PowerState } from '../../src/domain/bmc.ts'
-import { malformedAnswer, privilegeTooLow, refused, timedOut } from '../../src/decide/bmc-failure.ts'
+import {
+  malformedAnswer,
+  privilegeTooLow,
+  refused,
+  stopping,
+  timedOut
+} from '../../src/decide/bmc-failure.ts'
 import type { SessionTiming } from '../../src/decide/bmc-session.ts'
 import { COMPLETION } from '../../src/wire/ipmi/codes.ts'
 import { chassisControl } from '../../src/wire/ipmi/command/chassis-control.ts'
@@ -37,6 +43,7 @@ export function ipmiBmc(access: BmcAccess, deps: IpmiDriverDeps): DriverBmc {
   let closing: Promise<void> = Promise.resolve()
   let idleTimer: NodeJS.Timeout | undefined
   let rememberedSuite: number | null = null
+  let closed = false
 
   /** Lets go of the session at once; the BMC is told in the background, and the next log-in waits for that. */
   function endSession(): void {
@@ -60,6 +67,7 @@ export function ipmiBmc(access: BmcAccess, deps: IpmiDriverDeps): DriverBmc {
   async function loggedIn(deadlineAt: number): Promise<IpmiSession> {
     if (session) return session
     await closing
+    if (closed) throw stopping(access)
     const fresh = ipmiSession({ access, rememberedSuite, timing: deps.timing }, deps)
     session = fresh
     rememberedSuite = await fresh.open(deadlineAt)
@@ -169,6 +177,7 @@ export function ipmiBmc(access: BmcAccess, deps: IpmiDriverDeps): DriverBmc {
         return settingOf(await bootFlags(deadlineAt))
       }),
     async close() {
+      closed = true
       endSession()
       await closing
     }

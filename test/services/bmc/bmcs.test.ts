@@ -48,7 +48,6 @@ t.test('every boot device, with persistence and EFI bits, is set and read back',
 t.test('what the BMC made of the boot device is answered, not what was asked', async (t) => {
   const bmc = await fake(t)
   const { setBootDevice } = started(t).bmc(NODE, bmc.access())
-  bmc.faults.refuses = {}
   Object.defineProperty(bmc, 'boot', {
     get: () => ({ valid: false, persistent: false, efi: false, device: 1 }),
     set: () => undefined
@@ -85,7 +84,7 @@ const FAILURES: Record<string, Failing> = {
   'a silent BMC': {
     faults: { silent: true },
     code: 'bmc-unreachable',
-    message: /nothing answered within 2 s\. Check/
+    message: /nothing answered within 1 s\. Check/
   },
   'a wrong password': {
     access: { password: 'not the one' },
@@ -162,7 +161,7 @@ for (const [name, failing] of Object.entries(FAILURES)) {
     const bmc = await fake(t, failing.bmc)
     const access = bmc.access(failing.access)
     Object.assign(bmc.faults, failing.faults)
-    const bmcs = started(t)
+    const bmcs = started(t, { operation: 1000 })
     const { work = ({ powerState }: Bmc) => powerState() } = failing
     const error = await failureOf(work(bmcs.bmc(NODE, access)), access)
     t.equal(error.code, failing.code)
@@ -177,13 +176,12 @@ for (const [name, failing] of Object.entries(FAILURES)) {
   })
 }
 
-t.test('a dead port and a name that is none are told at once', async (t) => {
+t.test('a dead port and a name that is none are told apart from silence', async (t) => {
   const bmc = await fake(t)
   const access = bmc.access()
-  const bmcs = started(t, { operation: 20_000, timing: SESSION_TIMING })
+  const bmcs = started(t, { timing: SESSION_TIMING })
   const gone = await fake(t)
   const deadPort = gone.access({ port: 1 })
-  const before = performance.now()
   const dead = await failureOf(bmcs.bmc(NODE, deadPort).powerState(), deadPort)
   t.equal(dead.code, 'bmc-unreachable')
   t.match(dead.message, /nothing listens on that port/)
@@ -191,7 +189,6 @@ t.test('a dead port and a name that is none are told at once', async (t) => {
   const error = await failureOf(bmcs.bmc(NODE, nameless).powerState(), nameless)
   t.equal(error.code, 'bmc-unreachable')
   t.match(error.message, /nothing can be sent to it .*bmc-1\.invalid/)
-  t.ok(performance.now() - before < 10_000)
 })
 
 t.test('a wrong password is tried once: the BMC must not lock the user', async (t) => {
@@ -233,18 +230,16 @@ t.test('a dead BMC delays no other, and its own queue no longer than twice the b
   const dead = await fake(t)
   dead.faults.silent = true
   const good = await fake(t)
-  const bmcs = started(t, { operation: 400 })
+  const bmcs = started(t, { operation: 600 })
   const before = performance.now()
-  const failures = [1, 2, 3].map(() => failureOf(bmcs.bmc(NODE, dead.access()).powerState(), dead.access()))
-  await bmcs.bmc(NODE, good.access()).powerState()
-  t.ok(performance.now() - before < 300)
-  const codes = (await Promise.all(failures)).map(({ code }) => code)
-  t.equal(codes[0], 'bmc-unreachable')
-  t.ok(
-    codes.slice(1).every((code) => code === 'bmc-unreachable' || code === 'bmc-busy'),
-    codes.join()
+  const failures = [1, 2, 3, 4, 5].map(() =>
+    failureOf(bmcs.bmc(NODE, dead.access()).powerState(), dead.access())
   )
-  t.ok(performance.now() - before < 1500)
+  const first = await Promise.race([bmcs.bmc(NODE, good.access()).powerState(), ...failures])
+  t.equal(first, 'off')
+  const codes = (await Promise.all(failures)).map(({ code }) => code)
+  t.same(new Set(codes), new Set(['bmc-unreachable', 'bmc-busy']))
+  t.ok(performance.now() - before < 2400, 'not five times the bound')
 })
 
 t.test('Chassis Control without an answer is not repeated when the state is already as wanted', async (t) => {
@@ -294,7 +289,7 @@ t.test('close cuts short what is under way and leaves no session', async (t) => 
   await new Promise((resolve) => setTimeout(resolve, 100))
   const before = performance.now()
   await bmcs.close()
-  t.ok(performance.now() - before < 500)
+  t.ok(performance.now() - before < 5000)
   t.match(await cut, { code: 'bmc-busy', message: /Seedling is stopping/ })
   t.equal(idle.sessions() + slow.sessions(), 0)
   t.match(await failureOf(bmcs.bmc(NODE, idle.access()).powerState(), idle.access()), { code: 'bmc-busy' })
@@ -318,19 +313,24 @@ t.test('a hundred BMCs at once', async (t) => {
   t.same(new Set(states), new Set(['off']))
 })
 
-t.test('twenty BMCs behind a network that loses 30 % each way', async (t) => {
+t.test('twenty BMCs behind a network that loses 30 % each way are all switched on', async (t) => {
   const random = seededRandom(5)
   const fakes = await Promise.all(Array.from({ length: 20 }, () => fake(t)))
   for (const bmc of fakes) bmc.faults.loses = () => random() < 0.3
-  const bmcs = started(t, { timing: SESSION_TIMING, operation: 20_000 })
-  const took = await Promise.all(
-    fakes.map(async (bmc) => {
-      const before = performance.now()
-      await bmcs.bmc(NODE, bmc.access()).powerOn()
-      t.equal(bmc.power, 'on')
-      return performance.now() - before
-    })
-  )
-  took.sort((a, b) => a - b)
-  t.comment(`median ${Math.round(took[10] ?? 0)} ms, worst ${Math.round(took[19] ?? 0)} ms`)
+  const bmcs = started(t)
+  await Promise.all(fakes.map((bmc) => bmcs.bmc(NODE, bmc.access()).powerOn()))
+  t.same(new Set(fakes.map(({ power }) => power)), new Set(['on']))
+})
+
+t.test('a close while the next log-in waits for the last session to end opens nothing', async (t) => {
+  const bmc = await fake(t)
+  const bmcs = started(t, { idle: 0, operation: 20_000, timing: SESSION_TIMING })
+  await bmcs.bmc(NODE, bmc.access()).powerState()
+  bmc.faults.mute = { 'Close Session': 1 }
+  await new Promise((resolve) => setTimeout(resolve, 10))
+  const next = failureOf(bmcs.bmc(NODE, bmc.access()).powerState(), bmc.access())
+  await new Promise((resolve) => setTimeout(resolve, 5))
+  await bmcs.close()
+  t.match(await next, { code: 'bmc-busy', message: /stopping/ })
+  t.equal(bmc.asked.filter((asked) => asked === 'Open Session Request').length, 1)
 })

@@ -1,14 +1,13 @@
 // The main job on the rack, as an operator would do it: enrol the machines, add key and image, order the deployment,
 // and tell how it goes until every machine is active.
-import { spawn } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { createHash } from 'node:crypto'
+import { createReadStream, existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
+import { pipeline } from 'node:stream/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { root } from './lab.ts'
 import type { RackPlan } from './plan.ts'
 import { run } from './process.ts'
-import { api, seedling, writeInventory } from './seed.ts'
+import { api, followEvents, seedling, writeInventory } from './seed.ts'
 import { say } from './step.ts'
 
 export type SampleImage = {
@@ -38,7 +37,24 @@ export async function enrol(rack: RackPlan, image: SampleImage): Promise<void> {
   if (!existsSync(rack.sshKey))
     run(['ssh-keygen', '-q', '-t', 'ed25519', '-N', '', '-C', 'rack', '-f', rack.sshKey])
   await seedling(rack, 'keypair', 'add', keyName, `${rack.sshKey}.pub`)
-  await seedling(rack, 'image', 'add', image.name, image.file)
+  await addImage(rack, image)
+}
+
+/** Adds the image unless that very file was added under its name before. */
+async function addImage(rack: RackPlan, { name, file }: SampleImage): Promise<void> {
+  const record = join(rack.dir, `${name}.sha256`)
+  const hash = await sha256(file)
+  const { images } = await api<{ images: { name: string }[] }>(rack, 'GET', '/v1/images')
+  const there = images.some((image) => image.name === name)
+  if (there && existsSync(record) && readFileSync(record, 'utf8') === hash) return
+  await seedling(rack, 'image', 'add', name, file)
+  writeFileSync(record, hash)
+}
+
+async function sha256(file: string): Promise<string> {
+  const hash = createHash('sha256')
+  await pipeline(createReadStream(file), hash)
+  return hash.digest('hex')
 }
 
 /** Orders the image for the machines named; `userData` is a file. */
@@ -58,7 +74,7 @@ export async function order(
  */
 export async function followToActive(rack: RackPlan, nodes: readonly string[]): Promise<void> {
   const deadline = Date.now() + patienceMs
-  const follower = followEvents(rack)
+  const stopFollowing = followEvents(rack, say)
   try {
     for (;;) {
       const states = await Promise.all(nodes.map((name) => nodeState(rack, name)))
@@ -70,17 +86,8 @@ export async function followToActive(rack: RackPlan, nodes: readonly string[]): 
       await sleep(1000)
     }
   } finally {
-    follower.kill()
+    stopFollowing()
   }
-}
-
-function followEvents(rack: RackPlan) {
-  const program = join(root, 'scripts/seedling')
-  const follower = spawn(program, ['--socket', rack.seed.apiSocket, 'event', 'follow'], {
-    stdio: ['ignore', 'pipe', 'ignore']
-  })
-  createInterface({ input: follower.stdout }).on('line', say)
-  return follower
 }
 
 async function failure(rack: RackPlan, nodes: readonly NodeState[]): Promise<Error> {

@@ -120,7 +120,9 @@ function checkBmc(rack: RackPlan, machine: MachinePlan): void {
     ipmitool(rack, machine, 'chassis', 'power', 'status')
   } catch (error) {
     const said = readFileSync(machine.bmc.log, 'utf8').trim().split('\n').slice(-2).join('\n')
-    throw new Error(`the BMC of ${machine.name} does not answer: ${(error as Error).message}\n${said}`)
+    throw new Error(`the BMC of ${machine.name} does not answer: ${(error as Error).message}\n${said}`, {
+      cause: error
+    })
   }
 }
 

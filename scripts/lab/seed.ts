@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process'
 import { chmodSync, writeFileSync } from 'node:fs'
 import { request } from 'node:http'
 import { join } from 'node:path'
+import { createInterface } from 'node:readline'
 import { json } from 'node:stream/consumers'
 import { root, until } from './lab.ts'
 import type { RackPlan } from './plan.ts'
@@ -114,9 +115,24 @@ export async function seedling(rack: RackPlan, ...args: string[]): Promise<strin
 
 /** The same with our own terminal; answers the exit code. */
 export function seedlingHere(rack: RackPlan, args: readonly string[]): Promise<number> {
-  const child = spawn(program, ['--socket', rack.seed.apiSocket, ...args], { stdio: 'inherit' })
+  const child = spawn(program, args, { stdio: 'inherit', env: forRack(rack) })
   return new Promise((resolve) => child.on('close', (code) => resolve(code ?? 1)))
 }
+
+/** Every line that `seedling event follow` prints, until the function answered is called. */
+export function followEvents(rack: RackPlan, onLine: (line: string) => void): () => void {
+  const child = spawn(program, ['event', 'follow'], {
+    stdio: ['ignore', 'pipe', 'ignore'],
+    env: forRack(rack)
+  })
+  createInterface({ input: child.stdout }).on('line', onLine)
+  return () => child.kill()
+}
+
+const forRack = (rack: RackPlan): NodeJS.ProcessEnv => ({
+  ...process.env,
+  SEEDLING_SOCKET: rack.seed.apiSocket
+})
 
 /** Writes the inventory file an operator would write: one entry per machine, with its BMC. */
 export function writeInventory(rack: RackPlan): void {

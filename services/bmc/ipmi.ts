@@ -81,10 +81,9 @@ export function ipmiBmc(access: BmcAccess, deps: IpmiDriverDeps): DriverBmc {
     deadlineAt: number
   ): Promise<Answer> {
     const { name, netFn, command: number, completionWords: words } = command
-    const data = command.encodeRequest(request)
-    const answer = await (
-      await loggedIn(deadlineAt)
-    ).request({ name, netFn, command: number, data, words }, deadlineAt)
+    const bytes = { name, netFn, command: number, data: command.encodeRequest(request), words }
+    const current = await loggedIn(deadlineAt)
+    const answer = await current.request(bytes, deadlineAt)
     if (answer.kind === 'no-answer') endSession()
     return answer
   }

@@ -682,7 +682,7 @@ function timer(session: Session, now: number, dice: Dice): SessionStep {
     if (now >= session.deadlineAt || stage.tries >= 3) return failNoCommonSuite(session, null)
     return resend(session, stage, now)
   }
-  if (now >= session.deadlineAt) return outOfTime(session, now)
+  if (now >= session.deadlineAt) return outOfTime(session)
   switch (stage.at) {
     case 'open-session':
     case 'rakp-1':
@@ -707,8 +707,8 @@ function timer(session: Session, now: number, dice: Dice): SessionStep {
       throw new Error(`a timer while the session is at ${stage.at}`)
   }
 
-  function outOfTime(late: Session, at: number): SessionStep {
-    const seconds = (at - late.startedAt) / 1000
+  function outOfTime(late: Session): SessionStep {
+    const seconds = (late.deadlineAt - late.startedAt) / 1000
     if (stage.at === 'pause' && stage.noFreeSession) return fail(late, noFreeSession(access, late.refusals))
     if (stage.at === 'command') {
       const { link, exchange } = stage

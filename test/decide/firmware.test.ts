@@ -55,11 +55,11 @@ const cases: Record<string, { request: DhcpMessage; is: FirmwareName; takes: Boo
   'x64 UEFI': { request: pxe(7), is: 'pxe-uefi', takes: tftp('snponly.efi') },
   'x64 UEFI that says 9': { request: pxe(9), is: 'pxe-uefi', takes: tftp('snponly.efi') },
   'ARM UEFI of 32 bits': { request: pxe(10), is: 'pxe-uefi', takes: 'nothing' },
-  'ARM64 UEFI': { request: pxe(11), is: 'pxe-uefi', takes: tftp('snponly-arm64.efi') },
+  'ARM64 UEFI': { request: pxe(11), is: 'pxe-uefi', takes: tftp('ipxe-arm64.efi') },
   'x86 UEFI HTTP of 32 bits': { request: http(15), is: 'http-uefi', takes: 'nothing' },
   'x64 UEFI HTTP': { request: http(16), is: 'http-uefi', takes: url('/boot/loader/snponly.efi') },
   'ARM UEFI HTTP of 32 bits': { request: http(18), is: 'http-uefi', takes: 'nothing' },
-  'ARM64 UEFI HTTP': { request: http(19), is: 'http-uefi', takes: url('/boot/loader/snponly-arm64.efi') },
+  'ARM64 UEFI HTTP': { request: http(19), is: 'http-uefi', takes: url('/boot/loader/ipxe-arm64.efi') },
   'an HTTP client that says 7': { request: http(7), is: 'http-uefi', takes: url('/boot/loader/snponly.efi') },
   'an HTTP architecture without the class': {
     request: asking({ clientArchitectures: [16] }),
@@ -103,7 +103,7 @@ const cases: Record<string, { request: DhcpMessage; is: FirmwareName; takes: Boo
   'the same Raspberry Pi with UEFI installed': {
     request: asking({ vendorClass: 'PXEClient:Arch:00011', clientArchitectures: [11] }, 'd8:3a:dd:00:00:01'),
     is: 'pxe-uefi',
-    takes: tftp('snponly-arm64.efi')
+    takes: tftp('ipxe-arm64.efi')
   },
 
   'iPXE with all it needs, on UEFI': {

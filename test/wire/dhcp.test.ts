@@ -6,6 +6,7 @@ import t from 'tap'
 import { decodeDhcp, encodeDhcp, type DhcpMessage } from '../../src/wire/dhcp.ts'
 import { MESSAGE_TYPES, type DhcpOptions } from '../../src/wire/dhcp-options.ts'
 import { WireError } from '../../src/wire/wire-error.ts'
+import { mutate, seededRandom } from '../support/mutate.ts'
 
 const FIXTURES = join(import.meta.dirname, '../fixtures/dhcp')
 
@@ -331,29 +332,22 @@ t.test('values that no packet can hold are refused', async (t) => {
     t.throws(() => encodeDhcp({ ...message, ...wrong }), WireError, name)
 })
 
-/** Deterministic numbers (mulberry32), so that a failure can be had again. */
-function numbers(seed: number): (below: number) => number {
-  return (below) => {
-    seed = (seed + 0x6d2b79f5) | 0
-    let mixed = Math.imul(seed ^ (seed >>> 15), seed | 1)
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
-    return ((mixed ^ (mixed >>> 14)) >>> 0) % below
-  }
-}
-
 t.test('100,000 damaged packets: the codec’s own error or a message that can be sent on', async (t) => {
   const corpus = [...fixtures.values()]
-  const random = numbers(20_260_801)
+  const random = seededRandom(20_260_801)
   let decoded = 0
   let refused = 0
   let slowest = 0
   for (let round = 0; round < 100_000; round++) {
-    const damaged = damage(Buffer.from(corpus[round % corpus.length] as Buffer), random)
-    const started = performance.now()
+    const whole = corpus[round % corpus.length] as Buffer
+    // Three times of four only the options, where the structure is.
+    const from = round % 4 === 0 ? 0 : 240
+    const damaged = Buffer.concat([whole.subarray(0, from), mutate(whole.subarray(from), random)])
     try {
-      const message = decodeDhcp(damaged)
+      const took = bestOf(3, () => decodeDhcp(damaged))
+      slowest = Math.max(slowest, took.milliseconds)
       decoded++
-      if (round % 10 === 0) decodeDhcp(encodeDhcp(message, 65535))
+      if (round % 10 === 0) decodeDhcp(encodeDhcp(took.result, 65535))
     } catch (error) {
       if (!(error instanceof WireError)) {
         t.fail(`round ${round}: ${String(error)}\n${damaged.toString('hex')}`)
@@ -361,34 +355,17 @@ t.test('100,000 damaged packets: the codec’s own error or a message that can b
       }
       refused++
     }
-    slowest = Math.max(slowest, performance.now() - started)
   }
   t.ok(decoded > 10_000 && refused > 10_000, `${decoded} decoded, ${refused} refused`)
-  t.ok(slowest < 250, `the slowest took ${slowest.toFixed(1)} ms`)
+  t.ok(slowest < 5, `the slowest took ${slowest.toFixed(1)} ms`)
 })
 
-function damage(packet: Buffer, random: (below: number) => number): Buffer {
-  // Most of the damage where the structure is: in the options.
-  const place = () => (random(8) === 0 ? random(packet.length) : 240 + random(packet.length - 240))
-  for (let count = 1 + random(4); count > 0; count--) {
-    switch (random(5)) {
-      case 0:
-        packet[place()] = random(256)
-        break
-      case 1:
-        packet[place()] = [0, 1, 52, 127, 128, 255][random(6)] as number
-        break
-      case 2: {
-        const at = place()
-        packet[at] = (packet[at] as number) ^ (1 << random(8))
-        break
-      }
-      case 3:
-        packet.copy(packet, place(), place(), place())
-        break
-      case 4:
-        if (random(4) === 0) return packet.subarray(0, random(packet.length))
-    }
-  }
-  return packet
+/** A slow run is repeated: it may have been the machine's other work. */
+function bestOf<T>(tries: number, work: () => T): { result: T; milliseconds: number } {
+  const started = performance.now()
+  const result = work()
+  const milliseconds = performance.now() - started
+  if (milliseconds < 1 || tries === 1) return { result, milliseconds }
+  const again = bestOf(tries - 1, work)
+  return { result, milliseconds: Math.min(milliseconds, again.milliseconds) }
 }

@@ -1,14 +1,8 @@
 // Processor architectures as network boot clients name them (option 93), and the boot loader each one takes.
 // Numbers: RFC 4578 2.1 and IANA's "Processor Architecture Types"; RFC 4578 prints 7 and 9 the wrong way round.
 
-/** The boot loaders that may be served, by file name in `boot.loaders` of the configuration. */
-export const LOADERS = [
-  'undionly.kpxe',
-  'snponly.efi',
-  'ipxe.efi',
-  'snponly-arm64.efi',
-  'ipxe-arm64.efi'
-] as const
+/** The boot loaders that may be served, by file name in `boot.loaders` of the configuration (image/ipxe/fetch). */
+export const LOADERS = ['undionly.kpxe', 'snponly.efi', 'ipxe.efi', 'ipxe-arm64.efi'] as const
 
 export type Loader = (typeof LOADERS)[number]
 
@@ -18,7 +12,7 @@ export type Architecture = {
   firmware: 'bios' | 'uefi' | 'other'
   /** How such firmware fetches its boot file. */
   by: 'tftp' | 'http'
-  /** The first loader to give it, which drives the NIC through the firmware; null: we have none. */
+  /** The first loader to give it: on x86 one that drives the NIC through the firmware. null: we have none. */
   loader: Loader | null
 }
 
@@ -30,12 +24,12 @@ export const ARCHITECTURES: Readonly<Record<number, Architecture>> = {
   // By its number EFI byte code; machines that send it are x64 (LP#1768034).
   9: { name: 'x64 UEFI (as 9)', firmware: 'uefi', by: 'tftp', loader: 'snponly.efi' },
   10: { name: 'ARM UEFI', firmware: 'uefi', by: 'tftp', loader: null },
-  11: { name: 'ARM64 UEFI', firmware: 'uefi', by: 'tftp', loader: 'snponly-arm64.efi' },
+  11: { name: 'ARM64 UEFI', firmware: 'uefi', by: 'tftp', loader: 'ipxe-arm64.efi' },
   15: { name: 'x86 UEFI HTTP', firmware: 'uefi', by: 'http', loader: null },
   16: { name: 'x64 UEFI HTTP', firmware: 'uefi', by: 'http', loader: 'snponly.efi' },
   17: { name: 'x64 UEFI HTTP (as 17)', firmware: 'uefi', by: 'http', loader: 'snponly.efi' },
   18: { name: 'ARM UEFI HTTP', firmware: 'uefi', by: 'http', loader: null },
-  19: { name: 'ARM64 UEFI HTTP', firmware: 'uefi', by: 'http', loader: 'snponly-arm64.efi' },
+  19: { name: 'ARM64 UEFI HTTP', firmware: 'uefi', by: 'http', loader: 'ipxe-arm64.efi' },
   20: { name: 'x86 BIOS HTTP', firmware: 'bios', by: 'http', loader: null },
   21: { name: 'ARM U-Boot', firmware: 'other', by: 'tftp', loader: null },
   22: { name: 'ARM64 U-Boot', firmware: 'other', by: 'tftp', loader: null },

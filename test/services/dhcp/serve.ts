@@ -27,7 +27,7 @@ store.commit(() => {
   for (const { node, ports, order } of serve.machines) {
     apply([{ put: 'node', row: node }])
     apply(ports.map((row) => ({ put: 'port', row })))
-    if (order) apply([{ put: 'order', row: order }])
+    if (order) apply([{ put: 'order', row: { ...order, imageId: null, instanceUuid: null } }])
   }
 })
 const dhcp = startDhcp({
@@ -43,7 +43,8 @@ const dhcp = startDhcp({
 log.info('listening')
 process.on('SIGTERM', () => {
   void dhcp.close().then(() => {
-    log.info({ counters: dhcp.counters, leases: facts.leases() }, 'closed')
+    const ticks = serve.machines.flatMap(({ node }) => Object.keys(facts.latestOrder(node.uuid)?.ticks ?? {}))
+    log.info({ counters: dhcp.counters, leases: facts.leases(), ticks }, 'closed')
     store.close()
   })
 })

@@ -1,0 +1,104 @@
+// Runs serve.ts in a namespace and reads its log.
+
+import { createInterface } from 'node:readline'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Lease } from '../../../src/domain/subnet.ts'
+import type { Namespace } from '../../support/namespace.ts'
+import type { Serve } from './serve.ts'
+
+export type LogLine = { msg: string } & Record<string, unknown>
+
+export type Serving = {
+  /** What it has logged so far. */
+  log: LogLine[]
+  /** Waits for a line with these values; rejects after five seconds. */
+  logged(values: Record<string, unknown>): Promise<LogLine>
+  /** Ends it in peace. */
+  stop(): Promise<Ended>
+}
+
+/** `node`: arguments of node itself; `wrap`: a program that starts it. */
+export type ServeHow = { node?: string[]; wrap?: string[] }
+
+export type Ended = {
+  received: number
+  malformed: number
+  answered: number
+  leases: Lease[]
+  ticks: string[]
+}
+
+const SUBNET = {
+  cidr: '192.0.2.0/24',
+  pool: { start: '192.0.2.100', end: '192.0.2.200' },
+  gateway: '192.0.2.254',
+  dns: ['192.0.2.53'],
+  ntp: ['192.0.2.1'],
+  domain: 'example.org',
+  mtu: 1400,
+  leaseSeconds: 3600
+}
+
+/** Resolves when it listens; rejects with what it wrote to stderr when it does not come so far. */
+export async function serveIn(
+  namespace: Namespace,
+  given: Partial<Serve> & Pick<Serve, 'link'>,
+  { node = [], wrap = [] }: ServeHow = {}
+): Promise<Serving> {
+  const dataDir = mkdtempSync(join(tmpdir(), 'seedling-dhcp-'))
+  const serve: Serve = { dataDir, subnets: [SUBNET], machines: [], ...given }
+  const script = join(import.meta.dirname, 'serve.ts')
+  const [command, ...args] = [...wrap, process.execPath, ...node, script, JSON.stringify(serve)]
+  const child = namespace.spawn(command as string, args)
+  const log: LogLine[] = []
+  let stderr = ''
+  let waiting: (() => void)[] = []
+  const look = () => {
+    for (const again of waiting.splice(0)) again()
+  }
+  child.stderr?.on('data', (chunk: Buffer) => (stderr += chunk.toString()))
+  createInterface({ input: child.stdout as NodeJS.ReadableStream }).on('line', (line) => {
+    log.push(JSON.parse(line) as LogLine)
+    look()
+  })
+  let ended = false
+  const exit = new Promise<void>((resolve) => {
+    child.once('close', () => {
+      ended = true
+      rmSync(dataDir, { recursive: true })
+      look()
+      resolve()
+    })
+  })
+  const matches = (line: LogLine, values: Record<string, unknown>) =>
+    Object.entries(values).every(([key, value]) => line[key] === value)
+
+  async function logged(values: Record<string, unknown>, seconds = 5): Promise<LogLine> {
+    const until = Date.now() + seconds * 1000
+    for (;;) {
+      const found = log.find((line) => matches(line, values))
+      if (found) return found
+      if (ended) throw new Error(stderr)
+      if (Date.now() > until) throw new Error(`not logged in ${seconds} s: ${JSON.stringify(values)}`)
+      await new Promise<void>((resolve) => {
+        waiting.push(resolve)
+        setTimeout(resolve, 200)
+      })
+      waiting = []
+    }
+  }
+
+  await logged({ msg: 'listening' }, 30)
+  return {
+    log,
+    logged,
+    async stop() {
+      if (!ended) child.kill('SIGTERM')
+      await exit
+      const last = log.at(-1) as unknown as { counters: Ended; leases: Lease[]; ticks: string[] }
+      return { ...last.counters, leases: last.leases, ticks: last.ticks }
+    }
+  }
+}

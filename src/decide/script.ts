@@ -56,6 +56,7 @@ function ramdisk(mac: Mac, token: string, settings: BootSettings): IpxeCommand[]
         {
           do: 'kernel',
           url: `${url}/boot/kernel/${kernel}`,
+          name: 'vmlinuz',
           arguments: [
             `initrd=${RAMDISK_NAME}`,
             // Hardware type 1 (Ethernet), then the MAC: what PXELINUX's IPAPPEND 2 writes, which ramdisks understand.

@@ -6,8 +6,8 @@ import { WireError } from './wire-error.ts'
 export type IpxeCommand =
   /** Words for the person at the console. */
   | { do: 'echo'; text: string }
-  /** `arguments` become the kernel's command line, one blank between them. */
-  | { do: 'kernel'; url: string; arguments: readonly string[] }
+  /** `arguments` become the kernel's command line, one blank between them; on UEFI iPXE puts `name` before them. */
+  | { do: 'kernel'; url: string; name: string; arguments: readonly string[] }
   /** `name` is what the file is called in the machine; the kernel's `initrd=` must say the same (UEFI). */
   | { do: 'initrd'; url: string; name: string }
   | { do: 'boot' }
@@ -36,7 +36,9 @@ export function encodeIpxe(commands: readonly IpxeCommand[]): string {
         const line = command.arguments.map((argument) => checked(WORD, argument)).join(' ')
         if (line.length > LONGEST_COMMAND_LINE)
           throw new WireError('ipxe-value', LONGEST_COMMAND_LINE, 'iPXE: the kernel command line is too long')
-        lines.push(`kernel ${checked(WORD, command.url)} ${line}${onFailure}`)
+        lines.push(
+          `kernel --name ${checked(WORD, command.name)} ${checked(WORD, command.url)} ${line}${onFailure}`
+        )
         break
       }
       case 'initrd':

@@ -27,7 +27,7 @@ t.test('in its window a machine gets kernel, ramdisk and its token, with retries
     `#!ipxe
 set t1:int32 0
 :t1
-kernel http://192.0.2.1/boot/kernel/${'1'.repeat(64)} initrd=ramdisk.img BOOTIF=01-52-54-00-00-00-01 seedling.url=http://192.0.2.1 seedling.token=${'a'.repeat(64)} console=tty0 console=ttyS0,115200n8 panic=30 || goto t1failed
+kernel --name vmlinuz http://192.0.2.1/boot/kernel/${'1'.repeat(64)} initrd=ramdisk.img BOOTIF=01-52-54-00-00-00-01 seedling.url=http://192.0.2.1 seedling.token=${'a'.repeat(64)} console=tty0 console=ttyS0,115200n8 panic=30 || goto t1failed
 initrd --name ramdisk.img http://192.0.2.1/boot/ramdisk/${'2'.repeat(64)} || goto t1failed
 boot || goto t1failed
 :t1failed

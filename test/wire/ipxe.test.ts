@@ -10,7 +10,7 @@ t.test('a script is what its commands say', async (t) => {
         times: 3,
         pauseSeconds: 5,
         commands: [
-          { do: 'kernel', url: 'http://192.0.2.1/k', arguments: ['initrd=r', 'a=b'] },
+          { do: 'kernel', url: 'http://192.0.2.1/k', name: 'k', arguments: ['initrd=r', 'a=b'] },
           { do: 'initrd', url: 'http://192.0.2.1/r', name: 'r' },
           { do: 'boot' }
         ]
@@ -22,7 +22,7 @@ t.test('a script is what its commands say', async (t) => {
       'echo Seedling: hello (1)',
       'set t1:int32 0',
       ':t1',
-      'kernel http://192.0.2.1/k initrd=r a=b || goto t1failed',
+      'kernel --name k http://192.0.2.1/k initrd=r a=b || goto t1failed',
       'initrd --name r http://192.0.2.1/r || goto t1failed',
       'boot || goto t1failed',
       ':t1failed',
@@ -56,15 +56,24 @@ const HOSTILE: Record<string, string> = {
 t.test('hostile values are refused wherever they stand', async (t) => {
   for (const [name, value] of Object.entries(HOSTILE)) {
     const refused = { code: 'ipxe-value' }
-    t.throws(() => encodeIpxe([{ do: 'kernel', url: 'u', arguments: [value] }]), refused, `argument: ${name}`)
-    t.throws(() => encodeIpxe([{ do: 'kernel', url: value, arguments: [] }]), refused, `URL: ${name}`)
+    t.throws(
+      () => encodeIpxe([{ do: 'kernel', url: 'u', name: 'k', arguments: [value] }]),
+      refused,
+      `argument: ${name}`
+    )
+    t.throws(
+      () => encodeIpxe([{ do: 'kernel', url: value, name: 'k', arguments: [] }]),
+      refused,
+      `URL: ${name}`
+    )
     t.throws(() => encodeIpxe([{ do: 'initrd', url: 'u', name: value }]), refused, `file name: ${name}`)
     if (name !== 'a blank' && name !== 'nothing')
       t.throws(() => encodeIpxe([{ do: 'echo', text: value }]), refused, `text: ${name}`)
   }
   t.throws(() => encodeIpxe([{ do: 'exit', status: -1 }]), { code: 'ipxe-value' })
   t.throws(
-    () => encodeIpxe([{ do: 'kernel', url: 'u', arguments: ['a'.repeat(1024), 'b'.repeat(1024)] }]),
+    () =>
+      encodeIpxe([{ do: 'kernel', url: 'u', name: 'k', arguments: ['a'.repeat(1024), 'b'.repeat(1024)] }]),
     { code: 'ipxe-value' },
     'a command line that Linux would cut'
   )

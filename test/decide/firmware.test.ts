@@ -29,6 +29,16 @@ const cases: Record<string, { request: DhcpMessage; is: FirmwareName; takes: Boo
     is: 'ipxe',
     takes: url(`/boot/script?mac=52:54:00:dc:00:02&uuid=${GUID}&client=ipxe&arch=0`)
   },
+  'our iPXE on SeaBIOS': {
+    request: recorded('ipxe-bios-discover'),
+    is: 'ipxe',
+    takes: url(`/boot/script?mac=52:54:00:dc:00:02&uuid=${GUID}&client=ipxe&arch=0`)
+  },
+  'our iPXE on OVMF': {
+    request: recorded('ipxe-uefi-discover'),
+    is: 'ipxe',
+    takes: url(`/boot/script?mac=52:54:00:dc:00:03&uuid=${GUID}&client=ipxe&arch=7`)
+  },
   'OVMF, PXE': { request: recorded('ovmf-pxe-discover'), is: 'pxe-uefi', takes: tftp('snponly.efi') },
   'OVMF, PXE, when it takes the offer': {
     request: recorded('ovmf-pxe-request'),

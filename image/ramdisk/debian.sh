@@ -9,11 +9,11 @@
 
 debian_keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 
-# The first Debian mirror in this machine's apt configuration, without a trailing slash.
+# The first Debian mirror in this machine's apt configuration, without a trailing slash. Asked of apt in this way
+# because it answers also before the first update.
 debian_mirror() {
   local uri
-  uri=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | sed 's|/*$||' |
-    grep -E '/debian$' | head -n 1)
+  uri=$(apt-get update --print-uris | sed -nE "s|^'(.*/debian)/+dists/.*|\1|p" | sed -n 1p)
   if [ -z "$uri" ]; then
     echo "no Debian mirror (an address that ends in /debian) in this machine's apt sources: add one, then run this again" >&2
     return 1

@@ -14,8 +14,9 @@ write_config_drive() {
   add_partition "$label"
   make_volume "$label" 2>/run/volume.err || fail config-drive "the config-drive cannot be made: $(tail -n 2 /run/volume.err)"
   offset=$((partition_start * sector_size))
-  dd if=/run/config-drive.img of="$disk" bs=4M seek=$offset oflag=direct,seek_bytes conv=notrunc,fsync status=none \
-    2>/run/dd.err || fail disk-error "writing the config-drive to $disk failed: $(cat /run/dd.err)"
+  write_zeros $offset $config_drive_bytes
+  dd if=/run/config-drive.img of="$disk" bs=256K seek=$offset oflag=direct,seek_bytes conv=notrunc,sparse,fsync \
+    status=none 2>/run/dd.err || fail disk-error "writing the config-drive to $disk failed: $(cat /run/dd.err)"
   blockdev --flushbufs "$disk"
   cmp -s -n $config_drive_bytes -i "0:$offset" /run/config-drive.img "$disk" ||
     fail config-drive 'the config-drive reads back other than it was written'

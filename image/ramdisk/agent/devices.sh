@@ -1,15 +1,19 @@
 # Drivers and disks. Every device in /sys names the driver it wants (modalias); new devices appear as drivers load.
 
-disk_settle=3   # seconds without a new disk until the list counts as complete
+disk_settle=3    # seconds without a new disk until the list counts as complete
 disk_patience=30 # seconds to wait for the first disk
+
+# get VARIABLE FILE: the file's first line without the blanks around it; empty when there is none. No process is
+# started for it: a machine has hundreds of these.
+get() { { read -r "$1" || :; } 2>/dev/null <"$2" || eval "$1="; }
 
 # Loads drivers for a minute, as devices appear. Runs beside the rest.
 load_drivers() {
   local round=0
-  while [ $round -lt 40 ]; do
+  while [ $round -lt 36 ]; do
     coldplug
     round=$((round + 1))
-    [ $round -lt 20 ] && sleep 0.5 || sleep 2
+    [ $round -lt 6 ] && sleep 0.5 || sleep 2
   done
 }
 
@@ -24,19 +28,21 @@ coldplug() {
 
 # The names of all disks: no partitions, nothing made of memory or of other disks.
 disk_names() {
-  local path name
+  local path hidden
   for path in /sys/block/*; do
-    name=${path##*/}
-    case $name in loop* | ram* | zram* | dm-* | md* | nbd*) continue ;; esac
-    [ "$(cat "$path/hidden" 2>/dev/null)" = 1 ] || echo "$name"
+    case ${path##*/} in loop* | ram* | zram* | dm-* | md* | nbd* | '*') continue ;; esac
+    get hidden "$path/hidden"
+    [ "$hidden" = 1 ] || echo "${path##*/}"
   done
 }
 
 # One that an image can be written to: not removable, not read-only, not empty.
 is_target() {
-  local size removable read_only
-  read -r size <"/sys/block/$1/size" && read -r removable <"/sys/block/$1/removable" &&
-    read -r read_only <"/sys/block/$1/ro" && [ "$size" -gt 0 ] && [ "$removable" = 0 ] && [ "$read_only" = 0 ]
+  local sectors removable read_only
+  get sectors "/sys/block/$1/size"
+  get removable "/sys/block/$1/removable"
+  get read_only "/sys/block/$1/ro"
+  [ "${sectors:-0}" != 0 ] && [ "$removable" = 0 ] && [ "$read_only" = 0 ]
 }
 
 # RAID controllers show their disks late, one by one: wait until no more come.

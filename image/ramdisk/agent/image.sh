@@ -20,9 +20,7 @@ check_target() {
   local name=${disk#/dev/} size serial wwn
   case $name in '' | */*) fail disk-missing "the server names no disk to write to ('$disk')" ;; esac
   [ -d "/sys/block/$name" ] || fail disk-missing "there is no disk $disk in this machine"
-  size=$(disk_size "$name")
-  serial=$(disk_serial "$name")
-  wwn=$(disk_wwn "$name")
+  look_at "$name"
   [ "$size" = "$disk_size" ] || fail disk-changed "$disk has $size bytes, $disk_size were expected: nothing was written"
   [ "$serial" = "$disk_serial" ] ||
     fail disk-changed "$disk has the serial '$serial', '$disk_serial' was expected: nothing was written"
@@ -30,7 +28,7 @@ check_target() {
   is_target "$name" || fail refused "$disk is removable, read-only or empty: not a disk to deploy to"
   [ "$size" -ge "$image_size" ] ||
     fail disk-too-small "$disk has $size bytes, the image has $image_size: choose another disk or a smaller image"
-  sector_size=$(cat "/sys/block/$name/queue/logical_block_size")
+  get sector_size "/sys/block/$name/queue/logical_block_size"
 }
 
 # The manifest becomes a plan, one step a line: "zero OFFSET LENGTH" or "chunks OFFSET:LENGTH:SHA256 …".

@@ -20,17 +20,10 @@ mount_efivars() {
 }
 mountpoint_of_efivars() { grep -q " $efivars efivarfs " /proc/mounts; }
 
-# A file's first line without the blanks around it and without what is not printable.
-attribute() {
-  local value=''
-  read -r value 2>/dev/null <"$1" || [ -n "$value" ] || return 0
-  printf '%s' "$value"
-}
-
 # All the memory there is, not what the kernel has left over: blocks of memory that are online.
 memory_mib() {
   local block
-  block=$(attribute /sys/devices/system/memory/block_size_bytes)
+  get block /sys/devices/system/memory/block_size_bytes
   if [ -n "$block" ]; then
     echo $((0x$block / 1048576 * $(grep -lx online /sys/devices/system/memory/memory*/state | wc -l)))
   else
@@ -38,74 +31,82 @@ memory_mib() {
   fi
 }
 
+# One line a NIC, tab separated.
 interfaces() {
-  local name path driver
+  local name path mac carrier driver speed
   for name in $(nic_names); do
     path=/sys/class/net/$name
+    get mac "$path/address"
+    get carrier "$path/carrier"
+    get speed "$path/speed"
     driver=$(readlink "$path/device/driver")
-    printf '%s\t%s\t%s\t%s\t%s\n' "$name" "$(attribute "$path/address")" "$(attribute "$path/carrier" 2>/dev/null)" \
-      "${driver##*/}" "$(attribute "$path/speed" 2>/dev/null)"
+    printf '%s\t%s\t%s\t%s\t%s\n' "$name" "$mac" "$carrier" "${driver##*/}" "$speed"
   done
 }
 
-# disk_serial NAME: NVMe, virtio and SCSI keep it in three places. Page 80 has four bytes before the serial.
-disk_serial() {
-  local path=/sys/block/$1 file
-  for file in "$path/serial" "$path/device/serial"; do
-    if [ -r "$file" ]; then
-      attribute "$file"
-      return 0
-    fi
-  done
-  [ -r "$path/device/vpd_pg80" ] && tail -c +5 "$path/device/vpd_pg80" | tr -cd '\041-\176 ' | sed 's/^ *//; s/ *$//'
-}
-
-# disk_wwn NAME: in the form the installed system shows. Names made up of model and serial (t10) are none.
-disk_wwn() {
+# look_at NAME: sets $size, $serial and $wwn of a disk. NVMe, virtio and SCSI keep the serial in three places; page 80
+# has four bytes before it. The WWN has the form the installed system shows; a name made up of model and serial (t10)
+# is none.
+look_at() {
   local path=/sys/block/$1 id
-  id=$(attribute "$path/wwid" 2>/dev/null)
-  [ -n "$id" ] || id=$(attribute "$path/device/wwid" 2>/dev/null)
+  get size "$path/size"
+  size=$((size * 512))
+  get serial "$path/serial"
+  [ -n "$serial" ] || get serial "$path/device/serial"
+  if [ -z "$serial" ] && [ -r "$path/device/vpd_pg80" ]; then
+    serial=$(tail -c +5 "$path/device/vpd_pg80" | tr -cd '\041-\176 ' | sed 's/^ *//; s/ *$//')
+  fi
+  get id "$path/wwid"
+  [ -n "$id" ] || get id "$path/device/wwid"
   case $id in
-  naa.*) echo "0x${id#naa.}" ;;
-  eui.* | uuid.* | nvme.*) echo "$id" ;;
+  naa.*) wwn=0x${id#naa.} ;;
+  eui.* | uuid.* | nvme.*) wwn=$id ;;
+  *) wwn= ;;
   esac
 }
-
-disk_size() { echo $(($(cat "/sys/block/$1/size") * 512)); }
 
 disk_signatures() {
   local nodes="/dev/$1" part
   for part in /sys/block/"$1"/"$1"*; do
     [ -e "$part/partition" ] && nodes="$nodes /dev/${part##*/}"
   done
-  wipefs --noheadings --output TYPE $nodes 2>/dev/null | grep -v '^PMBR$' | awk '!seen[$1]++' | tr '\n' ' '
+  wipefs --noheadings --output TYPE $nodes 2>/dev/null | awk '$1 != "PMBR" && !seen[$1]++ { printf "%s ", $1 }'
 }
 
+# One line a disk, tab separated.
 disks() {
-  local name path
+  local name path size serial wwn model vendor rotational removable read_only sector
   for name in $(disk_names); do
     path=/sys/block/$name
-    printf '%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n' "$name" "$(disk_size "$name")" "$(disk_serial "$name")" \
-      "$(disk_wwn "$name")" "$(attribute "$path/device/model" 2>/dev/null)" \
-      "$(attribute "$path/device/vendor" 2>/dev/null)" "$(cat "$path/queue/rotational")" "$(cat "$path/removable")" \
-      "$(cat "$path/ro")" "$(cat "$path/queue/logical_block_size")" "$(disk_signatures "$name")"
+    look_at "$name"
+    get model "$path/device/model"
+    get vendor "$path/device/vendor"
+    get rotational "$path/queue/rotational"
+    get removable "$path/removable"
+    get read_only "$path/ro"
+    get sector "$path/queue/logical_block_size"
+    printf '%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n' "$name" "$size" "$serial" "$wwn" "$model" "$vendor" \
+      "$rotational" "$removable" "$read_only" "$sector" "$([ "$size" = 0 ] || disk_signatures "$name")"
   done
 }
 
 make_inventory() {
-  local dmi=/sys/class/dmi/id
+  local dmi=/sys/class/dmi/id uuid serial vendor model
+  get uuid $dmi/product_uuid
+  get serial $dmi/product_serial
+  get vendor $dmi/sys_vendor
+  get model $dmi/product_name
   interfaces >/run/interfaces
   disks >/run/disks
   jq -n --rawfile interfaces /run/interfaces --rawfile disks /run/disks \
-    --arg uuid "$(attribute $dmi/product_uuid | tr A-F a-f)" --arg serial "$(attribute $dmi/product_serial)" \
-    --arg vendor "$(attribute $dmi/sys_vendor)" --arg model "$(attribute $dmi/product_name)" \
+    --arg uuid "$uuid" --arg serial "$serial" --arg vendor "$vendor" --arg model "$model" \
     --arg bootMode "$(boot_mode)" --arg bootInterface "$nic_mac" --arg arch "$(uname -m)" \
     --argjson secureBoot "$(secure_boot)" --argjson cpus "$(nproc)" \
     --arg cpuModel "$(sed -n '/^model name/{s/^[^:]*: *//p;q}' /proc/cpuinfo)" \
     --argjson memoryMiB "$(memory_mib)" --arg clock "$(date -u +%Y-%m-%dT%H:%M:%SZ)" '
     def text: if . == null or . == "" then null else . end;
     def rows: split("\n") | map(select(. != "") | split("\t"));
-    { uuid: $uuid | text, serial: $serial | text, vendor: $vendor | text, model: $model | text,
+    { uuid: $uuid | ascii_downcase | text, serial: $serial | text, vendor: $vendor | text, model: $model | text,
       bootMode: $bootMode, bootInterface: $bootInterface, arch: $arch, secureBoot: $secureBoot,
       cpus: $cpus, cpuModel: $cpuModel | text, memoryMiB: $memoryMiB,
       interfaces: $interfaces | rows | map({ name: .[0], mac: .[1], carrier: (.[2] == "1"), driver: .[3] | text,

@@ -18,9 +18,10 @@ nic_names() {
 }
 
 nic_with_mac() {
-  local name
+  local name mac
   for name in $(nic_names); do
-    if [ "$(cat "/sys/class/net/$name/address")" = "$1" ]; then
+    get mac "/sys/class/net/$name/address"
+    if [ "$mac" = "$1" ]; then
       echo "$name"
       return 0
     fi
@@ -45,7 +46,7 @@ ask() {
     sleep 0.1
   done
   nic=$1
-  nic_mac=$(cat "/sys/class/net/$1/address")
+  get nic_mac "/sys/class/net/$1/address"
   say "$nic ($nic_mac) has the address $(cat /run/lease)"
 }
 

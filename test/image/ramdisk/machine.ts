@@ -18,7 +18,10 @@ export const buildRamdisk = async (): Promise<void> => {
 /** OVMF's code and an empty variable store, wherever this Debian keeps them. */
 export const ovmf = (): { code: string; vars: string } => {
   const pair = ['_4M', '']
-    .map((size) => ({ code: `/usr/share/OVMF/OVMF_CODE${size}.fd`, vars: `/usr/share/OVMF/OVMF_VARS${size}.fd` }))
+    .map((size) => ({
+      code: `/usr/share/OVMF/OVMF_CODE${size}.fd`,
+      vars: `/usr/share/OVMF/OVMF_VARS${size}.fd`
+    }))
     .find(({ code, vars }) => existsSync(code) && existsSync(vars))
   if (!pair) throw new Error('no OVMF in /usr/share/OVMF: apt-get install ovmf')
   return pair

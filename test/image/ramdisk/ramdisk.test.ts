@@ -1,14 +1,23 @@
 // The deploy ramdisk in a real machine (QEMU) against the agent protocol: what it reports, what it writes, and
 // what it does when chunks are bad, the server goes away, or the disk is not the one that was meant.
 import { execFileSync } from 'node:child_process'
-import { closeSync, copyFileSync, openSync, readFileSync, readSync, truncateSync, writeFileSync } from 'node:fs'
+import {
+  closeSync,
+  copyFileSync,
+  openSync,
+  readFileSync,
+  readSync,
+  truncateSync,
+  writeFileSync
+} from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { crc32, zstdCompressSync } from 'node:zlib'
 import t, { type Test } from 'tap'
 import { type Inventory, type Options, startAgentServer } from './agent-server.ts'
 import { buildRamdisk, type Machine, ovmf, startMachine } from './machine.ts'
 import { makeImage, MiB, type TestImage } from './whole-disk.ts'
 
-t.setTimeout(600_000)
+t.setTimeout(1_200_000)
 
 const token = '5eed'.repeat(16)
 const bootMac = '52:54:00:12:34:56'
@@ -102,7 +111,10 @@ const readGpt = (t: Test, disk: string, size: number, sector: number) => {
 /** What must be true of a disk after a deploy, whatever the firmware and the sector size. */
 const checkDisk = (t: Test, disk: string, size: number, image: TestImage, sector: number) => {
   const head = 2 * sector + 128 * 128
-  t.ok(readAt(disk, head, image.bytes.length - head).equals(image.bytes.subarray(head)), 'the image is on the disk')
+  t.ok(
+    readAt(disk, head, image.bytes.length - head).equals(image.bytes.subarray(head)),
+    'the image is on the disk'
+  )
   const drive = readGpt(t, disk, size, sector).at(-1)
   t.match(drive, { name: 'config-2', start: Number }, 'the last partition is the config-drive')
   const { start, end } = drive as { start: number; end: number }
@@ -114,7 +126,11 @@ const checkDisk = (t: Test, disk: string, size: number, image: TestImage, sector
   t.match(label, /Volume label is config-2/i, 'labelled config-2')
   t.equal(readAt(volume, 11, 2).readUInt16LE(), sector, 'with sectors of the disk')
   for (const [path, text] of Object.entries(files)) {
-    t.equal(execFileSync('mtype', ['-i', volume, `::/${path}`], { encoding: 'utf8' }), text, `holding ${path}`)
+    t.equal(
+      execFileSync('mtype', ['-i', volume, `::/${path}`], { encoding: 'utf8' }),
+      text,
+      `holding ${path}`
+    )
   }
 }
 
@@ -138,7 +154,12 @@ t.test('deploys in BIOS mode through a corrupted chunk and a server that goes aw
   const image = makeImage(folder, 36 * MiB, 512)
   const sums = [...image.chunks.keys()]
   const [first, vanishing] = [sums[1], sums.at(-2)] as [string, string]
-  const offset = Number(image.manifest.split('\n').find((line) => line.endsWith(first))?.split('\t')[0])
+  const offset = Number(
+    image.manifest
+      .split('\n')
+      .find((line) => line.endsWith(first))
+      ?.split('\t')[0]
+  )
   let found: Buffer | undefined
   const server = await deployServer(image, 'SEED-1', {
     onChunk: (sum, times) => {
@@ -162,7 +183,7 @@ t.test('deploys in BIOS mode through a corrupted chunk and a server that goes aw
     commandLine(server.url)
   )
   t.teardown(machine.kill)
-  t.equal(await watch(machine, 80, server.heard('POST /agent/failed')), 0, `rebooted\n${machine.console()}`)
+  t.equal(await watch(machine, 400, server.heard('POST /agent/failed')), 0, `rebooted\n${machine.console()}`)
 
   const hello = server.calls.find((call) => call.name === 'POST /agent/hello')?.body as Inventory
   t.match(
@@ -205,18 +226,102 @@ t.test('deploys in BIOS mode through a corrupted chunk and a server that goes aw
     { removable: true },
     'names the CD drive, as removable'
   )
-  t.ok(readFileSync(`${folder}/lan.pcap`).includes('seedling-ramdisk'), 'its DHCP requests carry the vendor class')
+  t.ok(
+    readFileSync(`${folder}/lan.pcap`).includes('seedling-ramdisk'),
+    'its DHCP requests carry the vendor class'
+  )
 
-  t.ok(found?.equals(Buffer.alloc(image.chunkSize, 0xaa)), 'the corrupted chunk was not on the disk when fetched again')
+  t.ok(
+    found?.equals(Buffer.alloc(image.chunkSize, 0xaa)),
+    'the corrupted chunk was not on the disk when fetched again'
+  )
   t.equal(server.delivered.get(first), 2, 'it was fetched twice')
-  const others = [...server.delivered].filter(([sum]) => sum !== first)
-  t.same(others, sums.filter((sum) => sum !== first && others).map((sum) => [sum, 1]), 'all others once, in order')
+  t.same(
+    [...server.delivered].filter(([sum]) => sum !== first),
+    sums.filter((sum) => sum !== first).map((sum) => [sum, 1]),
+    'all others were sent once, in order: after the interruption it went on at its chunk'
+  )
   t.same(
     server.calls.find((call) => call.name === 'POST /agent/written')?.body,
     { digest: image.digest },
     'reports the digest read back'
   )
-  const stages = server.calls.filter((c) => c.name === 'POST /agent/progress').map((c) => c.body as { stage: string })
-  t.same([...new Set(stages.map((s) => s.stage))], ['writing', 'verifying', 'finishing'], 'reports its progress')
+  const stages = server.calls
+    .filter((c) => c.name === 'POST /agent/progress')
+    .map((c) => c.body as { stage: string })
+  t.same(
+    [...new Set(stages.map((s) => s.stage))],
+    ['writing', 'verifying', 'finishing'],
+    'reports its progress'
+  )
   checkDisk(t, disk, size, image, 512)
+})
+
+t.test('deploys in UEFI mode to a disk with 4096 byte sectors, which the firmware then boots', async (t) => {
+  const folder = t.testdir()
+  const size = 128 * MiB
+  const disk = `${folder}/disk`
+  makeDisk(disk, size)
+  const image = makeImage(folder, 24 * MiB, 4096)
+  const server = await deployServer(image, 'SEED-4K')
+  t.teardown(server.close)
+  const { code, vars } = ovmf()
+  copyFileSync(vars, `${folder}/vars`)
+  // prettier-ignore
+  const hardware = [
+    '-drive', `if=pflash,format=raw,readonly=on,file=${code}`, '-drive', `if=pflash,format=raw,file=${folder}/vars`,
+    '-drive', `file=${disk},format=raw,if=none,id=one,cache=writeback`,
+    '-device', 'nvme,drive=one,serial=SEED-4K,logical_block_size=4096,physical_block_size=4096'
+  ]
+  const machine = startMachine(folder, [...hardware, ...bootNic], commandLine(server.url))
+  t.teardown(machine.kill)
+  t.equal(await watch(machine, 400, server.heard('POST /agent/failed')), 0, `rebooted\n${machine.console()}`)
+  t.match(
+    server.calls.find((call) => call.name === 'POST /agent/hello')?.body,
+    {
+      bootMode: 'uefi',
+      secureBoot: false,
+      disks: [{ path: '/dev/nvme0n1', serial: 'SEED-4K', logicalSectorSize: 4096 }]
+    },
+    'says how it booted and what the disk is like'
+  )
+  checkDisk(t, disk, size, image, 4096)
+
+  const installed = startMachine(folder, [...hardware, '-nic', 'none'])
+  t.teardown(installed.kill)
+  const until = Date.now() + 200_000
+  while (!/BdsDxe: loading/.test(installed.console()) && Date.now() < until) await sleep(200)
+  const first = /BdsDxe: loading .*/.exec(installed.console())?.[0] ?? installed.console()
+  t.match(
+    first,
+    /"Seedling" from HD\(1,GPT,.*\\EFI\\BOOT\\BOOTX64\.EFI/i,
+    'the firmware loads our boot entry first'
+  )
+})
+
+t.test('refuses a disk that is not the one that was meant, and touches nothing', async (t) => {
+  const folder = t.testdir()
+  const size = 64 * MiB
+  const disk = `${folder}/disk`
+  makeDisk(disk, size)
+  const image = makeImage(folder, 24 * MiB, 512)
+  const server = await deployServer(image, 'SEED-1', {
+    task: (inventory, url) => deployTask(image, { ...target(inventory, 'SEED-1'), serial: 'SEED-OTHER' }, url)
+  })
+  t.teardown(server.close)
+  const machine = startMachine(
+    folder,
+    // prettier-ignore
+    [...bootNic, '-drive', `file=${disk},format=raw,if=none,id=one,cache=writeback`,
+      '-device', 'virtio-blk-pci,drive=one,serial=SEED-1'],
+    commandLine(server.url)
+  )
+  t.teardown(machine.kill)
+  const failure = await watch(machine, 400, server.heard('POST /agent/failed'))
+  t.match(
+    failure,
+    { code: 'disk-changed', message: /SEED-OTHER/, evidence: /seedling/ },
+    'a disk with another serial'
+  )
+  t.ok(readAt(disk, 0, size).equals(Buffer.alloc(size, 0xaa)), 'the disk is as it was')
 })

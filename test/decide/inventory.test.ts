@@ -1,7 +1,7 @@
 import t from 'tap'
 import { planImport, readInventory, type ImportFacts } from '../../src/decide/inventory.ts'
 import type { Change } from '../../src/domain/change.ts'
-import { AppError } from '../../src/domain/error.ts'
+import type { AppError } from '../../src/domain/error.ts'
 import { aNode, aPort, NOW } from '../support/builders.ts'
 
 const MACHINE = {

@@ -247,11 +247,12 @@ t.test('what is wrong is said, with exit code 1, and nothing is half-done', asyn
     'no server': [['node', 'list', '--socket', '/nowhere/api.sock'], /does not run here/],
     'an address without its token': [['node', 'list', '--api', 'http://127.0.0.1:1'], /--token-file/]
   }
-  for (const [name, [args, message]] of Object.entries(cases)) {
+  const ended = Object.entries(cases).map(async ([name, [args, message]]) => {
     const { code, err, out } = await b.run(...args)
     t.equal(code, 1, `${name}: ${out}`)
     t.match(err, message, name)
-  }
+  })
+  await Promise.all(ended)
   t.match(await b.run('node', 'power', 'up', 'ctl-1'), {
     code: 2,
     err: /Allowed choices are on, off, reboot/

@@ -55,6 +55,7 @@ export function startDhcp(deps: DhcpDeps): { counters: Readonly<DhcpCounters>; c
     if (closed) return
     const started = performance.now()
     const requests = decodeAll()
+    if (requests.length === 0) return
     const decided = store.commit(() => requests.map(decide))
     const milliseconds = Math.round((performance.now() - started) * 10) / 10
     for (const { request, verdict, nodeUuid } of decided) {

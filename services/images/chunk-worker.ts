@@ -13,7 +13,7 @@ import {
   writeSync
 } from 'node:fs'
 import { createHash } from 'node:crypto'
-import { constants as os, setPriority } from 'node:os'
+import { setPriority } from 'node:os'
 import { basename, dirname } from 'node:path'
 import { parentPort } from 'node:worker_threads'
 import { constants, zstdCompressSync, zstdDecompressSync } from 'node:zlib'
@@ -148,7 +148,7 @@ function readAt(fd: number, offset: number, length: number): Buffer {
 }
 
 // Machines that boot meanwhile come first. On Linux a thread has a priority of its own, under its own id.
-setPriority(Number(basename(readlinkSync('/proc/thread-self'))), os.priority.PRIORITY_BELOW_NORMAL)
+setPriority(Number(basename(readlinkSync('/proc/thread-self'))), 5)
 
 parentPort?.on('message', ({ kind, job }: JobMessage) => {
   let answer: JobAnswer

@@ -67,7 +67,7 @@ ulimit -v "$MEMORY_KIB"
 ulimit -t "$CPU_SECONDS"
 ulimit -f "$FILE_BLOCKS"
 # Machines that boot meanwhile come first.
-renice -n 10 $$ >/dev/null 2>&1 || :
+renice -n 5 $$ >/dev/null 2>&1 || :
 [ -z "$inside" ] || exec chroot "$root" $inside "$@"
 exec "$@"
 `

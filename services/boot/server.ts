@@ -91,7 +91,7 @@ export function buildBoot(deps: BootDeps): FastifyInstance {
   app.setErrorHandler((error: FastifyError, request, reply) => {
     const status = error.statusCode ?? 500
     if (status < 500) return reply.code(status).send({ code: 'bad-request', message: error.message })
-    request.log.error({ err: error, path: request.url }, 'http: our fault')
+    request.log.error({ err: error, route: request.routeOptions.url }, 'http: our fault')
     return reply.code(status).send({ code: 'internal', message: 'Seedling failed here; its log says how' })
   })
 
@@ -164,7 +164,7 @@ export function buildBoot(deps: BootDeps): FastifyInstance {
       request.log.warn({ ...line, reason: verdict.reason }, 'script refused')
       return refuse(reply, verdict.refuse === 'stranger' ? 404 : 403, verdict.refuse, verdict.reason)
     }
-    request.log.info(line, 'script served')
+    request.log.info({ ...line, plan: verdict.plan, reason: verdict.reason }, 'script served')
     return reply.type('text/plain; charset=utf-8').header('cache-control', 'no-store').send(verdict.script)
   })
 

@@ -48,7 +48,7 @@ export function metadataRoutes(deps: MetadataDeps): (app: FastifyInstance) => Pr
     return facts.machineByIp(ports.find((port) => port.reservedIp !== null)?.reservedIp ?? '')
   }
 
-  /** Decide and commit; wakes the conductor when something came of it. */
+  /** Within the transaction: carries a verdict out. */
   function settle(verdict: MetadataVerdict): MetadataVerdict {
     if (verdict.serve) apply(verdict.changes)
     return verdict
@@ -75,7 +75,7 @@ export function metadataRoutes(deps: MetadataDeps): (app: FastifyInstance) => Pr
       )
     })
     if (!verdict.serve) return refuse(request, reply, verdict)
-    after(request, verdict)
+    after(request, dialect, verdict)
     dialectsRead.add(`${verdict.instance.uuid} ${dialect}`)
     const content = body(verdict)
     if (content === undefined)
@@ -83,15 +83,17 @@ export function metadataRoutes(deps: MetadataDeps): (app: FastifyInstance) => Pr
     return reply.type(type).header('cache-control', 'no-store').send(content)
   }
 
-  function after(request: FastifyRequest, verdict: Extract<MetadataVerdict, { serve: true }>): void {
-    const line = {
-      client: sourceAddress(request),
-      node: verdict.node.name ?? verdict.node.uuid,
-      path: request.routeOptions.url
-    }
-    if (verdict.changes.length === 0) return request.log.debug(line, 'metadata')
+  /** One line per request: what came of it at info, mere polls at debug. */
+  function after(
+    request: FastifyRequest,
+    what: Dialect | 'signal',
+    { node, changes }: Extract<MetadataVerdict, { serve: true }>
+  ): void {
+    // Not the path: it holds the instance's token.
+    const line = { client: sourceAddress(request), node: node.name ?? node.uuid, what }
+    if (changes.length === 0) return request.log.debug(line, 'metadata')
     request.log.info(line, 'metadata')
-    deps.wake(verdict.node.uuid)
+    deps.wake(node.uuid)
   }
 
   function refuse(
@@ -152,7 +154,7 @@ export function metadataRoutes(deps: MetadataDeps): (app: FastifyInstance) => Pr
           })
           if (!verdict.serve) return refuse(request, reply, verdict)
           lastSignal.set(verdict.instance.uuid, text)
-          after(request, verdict)
+          after(request, 'signal', verdict)
           // Only 200 counts: a hook that hears anything else runs the whole configuration again.
           return reply.code(200).send('')
         }

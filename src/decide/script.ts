@@ -1,5 +1,6 @@
 // The machine's own iPXE script: into the ramdisk when the gate says so, else on to the next boot device.
 
+import type { BootPlan } from '../domain/boot.ts'
 import type { Change } from '../domain/change.ts'
 import { encodeIpxe, type IpxeCommand } from '../wire/ipxe.ts'
 import type { Mac } from '../wire/address.ts'
@@ -13,7 +14,7 @@ const TRIES = 20
 const PAUSE_SECONDS = 6
 
 export type ScriptVerdict =
-  | { script: string; changes: Change[] }
+  | { script: string; plan: BootPlan['boot']; reason: string; changes: Change[] }
   /** `stranger`: the address belongs to no enrolled machine. `wrong-mac`: the MAC asked for is not the one that has this address. */
   | { refuse: 'stranger' | 'wrong-mac'; reason: string; changes: Change[] }
 
@@ -41,6 +42,8 @@ export function decideScript(
     plan.boot === 'ramdisk' ? ramdisk(port.address, plan.token, settings) : nextDevice(plan.reason)
   return {
     script: encodeIpxe(commands),
+    plan: plan.boot,
+    reason: plan.reason,
     changes: machineEvent(facts, now, 'script-served', plan.boot, { plan: plan.boot, reason: plan.reason })
   }
 }

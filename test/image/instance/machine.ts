@@ -38,7 +38,7 @@ export const deployedDisk = (image: string, path: string, drive: ConfigDrive, sp
   truncateSync(path, statSync(path).size + spareMiB * mebibyte)
   run('sgdisk', '--move-second-header', '--new=0:-64M:0', '--change-name=4:config-2', '--typecode=4:0700', path)
   const first = Number(/First sector: (\d+)/.exec(run('sgdisk', '--info=4', path).toString())?.[1])
-  run('mkfs.vfat', '-n', 'config-2', '--offset', String(first), path, String(60 * 1024))
+  run('mkfs.vfat', '-F', '16', '-n', 'config-2', '--offset', String(first), path, String(60 * 1024))
   const tree = `${path}.config-drive`
   for (const [name, content] of Object.entries(drive)) {
     mkdirSync(dirname(join(tree, name)), { recursive: true })

@@ -6,6 +6,7 @@ import { bootMachine, deployedDisk, metadataServer, sampleImage, workFolder } fr
 import type { ConfigDrive, Firmware } from './machine.ts'
 
 // Building, where it has not been done, takes a minute; emulated machines beside other tests take their time too.
+t.jobs = 2
 t.setTimeout(600_000)
 
 const image = sampleImage('tiny')
@@ -31,7 +32,7 @@ const cases: { says: string; firmware: Firmware; drive: ConfigDrive; served: Rec
 
 await Promise.all(
   cases.map(({ says, firmware, drive, served, hostname }) =>
-    t.test(says, { timeout: 300_000 }, async (t) => {
+    t.test(says, { buffered: true, timeout: 300_000 }, async (t) => {
       const disk = join(work.path, `${firmware}.raw`)
       deployedDisk(image, disk, drive)
       const server = await metadataServer(({ path }) => served[path])
@@ -46,7 +47,7 @@ await Promise.all(
       })
       t.teardown(machine.stop)
       t.teardown(server.close)
-      const [, name, address] = await machine.seen(/seedling-tiny: up hostname=(\S+) address=(\S+)/, 240)
+      const [, name, address] = await machine.seen(/seedling-tiny: up hostname=(\S+) address=(\S+)\s/, 240)
       t.comment(`${firmware}: up after ${machine.seconds()} s`)
       t.equal(name, hostname)
       t.match(address, /^169\.254\.169\.\d+$/)

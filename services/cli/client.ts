@@ -79,7 +79,13 @@ export function createClient(place: Place) {
     /** Sends `size` bytes as they are; the answer may take as long as checking and converting takes. */
     async upload(path: string, stream: Readable, size: number): Promise<Json> {
       const headers = { 'content-type': 'application/octet-stream', 'content-length': size }
-      return answer(await send('PUT', path, headers, stream, 0))
+      const response = await send('PUT', path, headers, stream, 0)
+      try {
+        return await answer(response)
+      } finally {
+        // When it was refused half-way, the connection still waits for the rest.
+        response.socket.destroy()
+      }
     },
 
     /** The data of a stream of server-sent events, until it ends. */

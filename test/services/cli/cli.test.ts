@@ -1,7 +1,7 @@
 // The command line as a child process against a real API on a Unix socket, with the real conductor behind it; only the BMC is a level.
 
 import { spawn } from 'node:child_process'
-import { writeFileSync } from 'node:fs'
+import { truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { startApi } from '../../../services/api/server.ts'
@@ -215,6 +215,23 @@ t.test('waiting shows the way and ends with the order', async (t) => {
   follower.child.kill()
   await follower.ended
   t.match(await b.run('node', 'list'), { out: /deploy failed/ })
+})
+
+t.test('an upload that is refused half-way ends at once', async (t) => {
+  const b = await bench(t)
+  b.deps.images.add = async (name, stream) => {
+    // As the image store does: looks at the beginning, and leaves the stream as it is.
+    await stream.iterator({ destroyOnReturn: false }).next()
+    throw new AppError('image-refused', `image ${name} is refused: it is a gzip archive`)
+  }
+  const file = b.file('large', '')
+  truncateSync(file, 300e6)
+  const began = Date.now()
+  const { code, err } = await b.run('image', 'add', 'x', file)
+  t.ok(Date.now() - began < 30_000, 'without waiting for the connection to time out')
+  t.equal(code, 1)
+  t.match(err, /image x is refused: it is a gzip archive/)
+  t.equal(b.rows()['image'], 0)
 })
 
 t.test('what is wrong is said, with exit code 1, and nothing is half-done', async (t) => {

@@ -46,8 +46,11 @@ export function createClient(place: Place) {
       request.setTimeout(silence, () => request.destroy(new Error(`no answer for ${silence / 1000} s`)))
       request.on('error', (error: NodeJS.ErrnoException) => reject(new CliError(unreachable(place, error))))
       request.on('response', (response) => {
-        // Refused half-way: the rest of an upload is not wanted any more.
-        if (typeof body === 'object' && (response.statusCode ?? 500) >= 400) body.unpipe(request)
+        if (typeof body === 'object' && (response.statusCode ?? 500) >= 400) {
+          // Refused half-way: nobody waits for the rest, so the connection must not either.
+          body.unpipe(request)
+          response.on('end', () => request.destroy())
+        }
         resolve(response)
       })
       if (typeof body === 'object') {
@@ -79,13 +82,7 @@ export function createClient(place: Place) {
     /** Sends `size` bytes as they are; the answer may take as long as checking and converting takes. */
     async upload(path: string, stream: Readable, size: number): Promise<Json> {
       const headers = { 'content-type': 'application/octet-stream', 'content-length': size }
-      const response = await send('PUT', path, headers, stream, 0)
-      try {
-        return await answer(response)
-      } finally {
-        // When it was refused half-way, the connection still waits for the rest.
-        response.socket.destroy()
-      }
+      return answer(await send('PUT', path, headers, stream, 0))
     },
 
     /** The data of a stream of server-sent events, until it ends. */

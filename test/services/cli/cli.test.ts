@@ -1,99 +1,10 @@
-// The command line as a child process against a real API on a Unix socket, with the real conductor behind it; only the BMC is a level.
+// The command line as a child process (bench.ts): what it does.
 
-import { spawn } from 'node:child_process'
-import { truncateSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { truncateSync } from 'node:fs'
 import t from 'tap'
-import { startApi } from '../../../services/api/server.ts'
-import { startConductor } from '../../../services/conductor/conductor.ts'
-import type { Bmc, PowerState } from '../../../src/domain/bmc.ts'
 import { AppError } from '../../../src/domain/error.ts'
-import { KEY, someDeps } from '../api/api-under-test.ts'
-
-const MAIN = join(import.meta.dirname, '../../../services/main.ts')
-
-/** A BMC that does as it is told; user "wrong" cannot log in. */
-function levelBmc(): (node: { uuid: string; driverInfo: Readonly<Record<string, unknown>> }) => Bmc {
-  const levels = new Map<string, PowerState>()
-  return ({ uuid, driverInfo }) => ({
-    async powerState() {
-      if (driverInfo['ipmi_username'] === 'wrong')
-        throw new AppError(
-          'bmc-auth',
-          `the BMC at ${String(driverInfo['ipmi_address'])} refuses user "wrong"`
-        )
-      return levels.get(uuid) ?? 'off'
-    },
-    async powerOn() {
-      levels.set(uuid, 'on')
-    },
-    async powerOff() {
-      levels.set(uuid, 'off')
-    },
-    async bootDevice() {
-      return { device: 'none', persistent: false, efi: false, valid: false }
-    },
-    async setBootDevice(device, { persistent, efi }) {
-      return { device, persistent, efi, valid: true }
-    }
-  })
-}
-
-async function bench(t: { teardown(work: () => Promise<void>): unknown }) {
-  const bench = someDeps()
-  const conductor = startConductor({
-    ...bench.deps,
-    limits: {
-      attempts: 1,
-      agentSeconds: 60,
-      writeStallSeconds: 60,
-      instanceSeconds: 60,
-      minimumOffSeconds: 0
-    },
-    bmc: levelBmc(),
-    pollSeconds: 0
-  })
-  const api = await startApi({ ...bench.deps, wake: conductor.wake })
-  t.teardown(async () => {
-    await api.close()
-    await conductor.close()
-    bench.remove()
-  })
-  const socket = bench.deps.config.api.socket
-  const start = (...args: string[]) => {
-    const child = spawn(process.execPath, [MAIN, ...args], {
-      env: { ...process.env, SEEDLING_SOCKET: socket, TZ: 'UTC' }
-    })
-    const seen = { out: '', err: '' }
-    child.stdout.on('data', (part: Buffer) => (seen.out += part.toString()))
-    child.stderr.on('data', (part: Buffer) => (seen.err += part.toString()))
-    const ended = new Promise<{ code: number | null; out: string; err: string }>((resolve) =>
-      child.on('close', (code) => resolve({ code, ...seen }))
-    )
-    return { child, seen, ended }
-  }
-  return {
-    ...bench,
-    start,
-    run: (...args: string[]) => start(...args).ended,
-    file(name: string, content: unknown) {
-      const path = join(bench.folder, name)
-      writeFileSync(path, typeof content === 'string' ? content : JSON.stringify(content))
-      return path
-    }
-  }
-}
-
-const machine = (n: number, given = {}) => ({
-  name: `ctl-${n}`,
-  pm_type: 'ipmi',
-  pm_addr: `10.0.0.${n}`,
-  pm_user: 'admin',
-  pm_password: 'secret',
-  mac: [`52:54:00:00:00:0${n}`],
-  capabilities: 'boot_mode:uefi',
-  ...given
-})
+import { KEY } from '../api/api-under-test.ts'
+import { bench, machine } from './bench.ts'
 
 t.test('from an inventory to an ordered deployment', async (t) => {
   const b = await bench(t)
@@ -232,49 +143,4 @@ t.test('an upload that is refused half-way ends at once', async (t) => {
   t.equal(code, 1)
   t.match(err, /image x is refused: it is a gzip archive/)
   t.equal(b.rows()['image'], 0)
-})
-
-t.test('what is wrong is said, with exit code 1, and nothing is half-done', async (t) => {
-  const b = await bench(t)
-  await b.run('node', 'import', b.file('i.json', [machine(1)]))
-  await b.run('image', 'add', 'tiny', b.file('tiny.raw', 'x'))
-  const before = b.rows()
-  const cases: Record<string, [string[], RegExp]> = {
-    'a malformed inventory': [
-      ['node', 'import', b.file('bad.json', { nodes: [{ pm_typ: 'ipmi' }, machine(1, { mac: ['zz'] })] })],
-      /unknown key "pm_typ"[\s\S]*node 1 \(ctl-1\): mac\[0\]: "zz" is not a MAC/
-    ],
-    'a file that is no JSON': [['node', 'import', b.file('no.json', '{')], /is not JSON/],
-    'a file that is not there': [['node', 'import', '/nowhere'], /cannot read \/nowhere/],
-    'an unknown image': [['node', 'deploy', 'ctl-1', '--image', 'huge'], /no image "huge"; there is tiny/],
-    'an unknown key': [['node', 'deploy', 'ctl-1', '--image', 'tiny', '--key', 'you'], /no key pair "you"/],
-    'an unknown node': [['node', 'deploy', 'ctl-9', '--image', 'tiny'], /Node ctl-9 could not be found/],
-    'one good and one unknown node': [
-      ['node', 'deploy', 'ctl-1', 'ctl-9', '--image', 'tiny'],
-      /ctl-9 could not be found/
-    ],
-    'a verb in the wrong state': [
-      ['node', 'undeploy', 'ctl-1'],
-      /"deleted" is not possible for node ctl-1 in state "available"/
-    ],
-    'a private key': [
-      ['keypair', 'add', 'me', b.file('id', '-----BEGIN OPENSSH PRIVATE KEY-----\n')],
-      /private key/
-    ],
-    'no server': [['node', 'list', '--socket', '/nowhere/api.sock'], /does not run here/],
-    'an address without its token': [['node', 'list', '--api', 'http://127.0.0.1:1'], /--token-file/]
-  }
-  const ended = Object.entries(cases).map(async ([name, [args, message]]) => {
-    const { code, err, out } = await b.run(...args)
-    t.equal(code, 1, `${name}: ${out}`)
-    t.match(err, message, name)
-  })
-  await Promise.all(ended)
-  t.match(await b.run('node', 'power', 'up', 'ctl-1'), {
-    code: 2,
-    err: /Allowed choices are on, off, reboot/
-  })
-  t.match(await b.run('nonsense'), { code: 2, err: /unknown command/ })
-  t.match(await b.run('--help'), { code: 0, out: /seedling serve/ })
-  t.same(b.rows(), before)
 })

@@ -23,28 +23,20 @@ export function createMachine(plan: MachinePlan, namespace: string, log: (messag
 
   const nextBootOrder = () => bootOrder(chassis, plan.firmware, plan.bootOrder, Date.now())
 
-  function powerOn(): Promise<void> {
-    if (qemu) return Promise.resolve()
+  /** Begins a boot, at power-on and again at each reset. */
+  function boot(): void {
     const order = nextBootOrder()
-    log(`${plan.name}: on, boots ${order.join(', then ')}`)
-    const started = startQemu(plan, namespace, order, {
-      onReset() {
-        log(`${plan.name}: reset, boots ${nextBootOrder().join(', then ')}`)
-        chassis = bootBegan(chassis)
-        then(tellBootOrder)
-      },
-      onEnd(problem) {
-        log(`${plan.name}: off${problem && `: ${problem}`}`)
-        qemu = undefined
-      }
-    })
-    qemu = started.qemu
+    log(`${plan.name}: boots ${order.join(', then ')}`)
     chassis = bootBegan(chassis)
-    return started.ready.then(tellBootOrder)
+    qemu = startQemu(plan, namespace, order, ({ reset, problem }) => {
+      qemu = undefined
+      log(`${plan.name}: ${reset ? 'reset' : 'off'}${problem && `: ${problem}`}`)
+      if (reset) boot()
+    })
   }
 
-  async function tellBootOrder(): Promise<void> {
-    await qemu?.setBootOrder(nextBootOrder())
+  async function powerOn(): Promise<void> {
+    if (!qemu) boot()
   }
 
   const actions: Record<ChassisAction, () => Promise<void> | undefined> = {
@@ -66,10 +58,8 @@ export function createMachine(plan: MachinePlan, namespace: string, log: (messag
 
   return {
     chassis(request) {
-      const before = chassis.bootFlags
       const answer = answerChassis(request, chassis, qemu ? 'on' : 'off', Date.now())
       chassis = answer.chassis
-      if (chassis.bootFlags !== before) then(tellBootOrder)
       if (answer.action) then(actions[answer.action])
       return answer.reply
     },

@@ -3,18 +3,12 @@ import { spawn } from 'node:child_process'
 import type { BootDevice, MachinePlan } from './plan.ts'
 import { inNamespace } from './process.ts'
 import { openQmp } from './qmp.ts'
-import type { Qmp } from './qmp.ts'
 
 /** Debian's `ovmf` package, the builds for 4 MiB of flash. */
 export const ovmf = { code: '/usr/share/OVMF/OVMF_CODE_4M.fd', variables: '/usr/share/OVMF/OVMF_VARS_4M.fd' }
 
-/** The bootable devices, by their names inside QEMU. */
-const deviceIds: Record<BootDevice, string> = { network: 'nic0', disk: 'disk0' }
-
 export type Qemu = {
   pid: number
-  /** What the firmware tries from the next reset on. */
-  setBootOrder(order: readonly BootDevice[]): Promise<void>
   /** The ACPI power button. */
   pressPower(): Promise<void>
   reset(): Promise<void>
@@ -23,66 +17,54 @@ export type Qemu = {
   cutPower(): Promise<void>
 }
 
-export type QemuEvents = {
-  /** The guest or the operator reset the machine: a boot begins. */
-  onReset(): void
-  /** The process has ended; `problem` is what QEMU complained of, empty for an ordinary power-off. */
-  onEnd(problem: string): void
+/** How a run of QEMU ended: the machine was reset and must go on at once, or it is off. */
+export type QemuEnd = {
+  reset: boolean
+  /** What QEMU complained of; empty for an ordinary end. */
+  problem: string
 }
 
 /**
- * Turns a machine on. The process is there when this returns; `ready` resolves when the firmware runs.
+ * Runs a machine from the beginning of one boot to its next reset or power-off. A reset ends the process, because in a
+ * process that has run one system QEMU's translator starts the next some ten times slower.
  * @param order what the firmware tries at this boot
  */
 export function startQemu(
   machine: MachinePlan,
   namespace: string,
   order: readonly BootDevice[],
-  { onReset, onEnd }: QemuEvents
-): { qemu: Qemu; ready: Promise<void> } {
+  onEnd: (end: QemuEnd) => void
+): Qemu {
   const [program, ...args] = inNamespace(namespace, ['qemu-system-x86_64', ...qemuArguments(machine, order)])
   const child = spawn(program!, args, { stdio: 'pipe' })
   let complaint = ''
+  let reset = false
   child.stderr.setEncoding('utf8').on('data', (text: string) => (complaint += text))
+  child.on('error', (error) => (complaint += error.message))
   const ended = new Promise<void>((resolve) =>
     child.on('close', (_code, signal) => {
-      onEnd(signal ? '' : complaint.trim())
+      onEnd({ reset: reset && signal === null, problem: signal ? '' : complaint.trim() })
       resolve()
     })
   )
-  child.on('error', (error) => (complaint += error.message))
 
-  const connected: Promise<Qmp> = openQmp(child.stdout, child.stdin, (event) => {
-    if (event === 'RESET') onReset()
+  const connected = openQmp(child.stdout, child.stdin, (event, reason) => {
+    if (event === 'SHUTDOWN') reset = /reset/.test(reason)
   })
-  const execute = async (command: string, args?: Record<string, unknown>) => {
-    await (await connected).execute(command, args)
+  // A QEMU that does not even start says why on stderr; those who ask something of it are told that it has ended.
+  connected.catch(() => {})
+  const execute = async (command: string) => {
+    await (await connected).execute(command)
   }
   return {
-    qemu: {
-      pid: child.pid ?? 0,
-      async setBootOrder(order) {
-        // QEMU works out the firmware's list from these indexes at each reset. All are taken away first, because no two
-        // devices may have the same one even for a moment.
-        const setIndex = (device: BootDevice, value: number) =>
-          execute('qom-set', {
-            path: `/machine/peripheral/${deviceIds[device]}`,
-            property: 'bootindex',
-            value
-          })
-        for (const device of order) await setIndex(device, -1)
-        for (const [index, device] of order.entries()) await setIndex(device, index)
-      },
-      pressPower: () => execute('system_powerdown'),
-      reset: () => execute('system_reset'),
-      nmi: () => execute('inject-nmi'),
-      async cutPower() {
-        child.kill('SIGKILL')
-        await ended
-      }
-    },
-    // It was started halted (-S), so that nothing happens before we listen.
-    ready: execute('cont')
+    pid: child.pid ?? 0,
+    pressPower: () => execute('system_powerdown'),
+    reset: () => execute('system_reset'),
+    nmi: () => execute('inject-nmi'),
+    async cutPower() {
+      child.kill('SIGKILL')
+      await ended
+    }
   }
 }
 
@@ -91,10 +73,12 @@ function qemuArguments(machine: MachinePlan, order: readonly BootDevice[]): stri
   const bootIndex = (device: BootDevice) => order.indexOf(device)
   return [
     ['-name', name],
-    ['-nodefaults', '-no-user-config', '-S'],
+    ['-nodefaults', '-no-user-config', '-no-reboot'],
     ['-display', 'none'],
     // graphics=off: SeaBIOS, and the network ROM through it, speak on the serial port.
-    ['-machine', 'q35,accel=tcg,graphics=off'],
+    ['-machine', 'q35,graphics=off'],
+    // tb-size: memory for translated code, MiB; QEMU would take up to 1024.
+    ['-accel', 'tcg,tb-size=256'],
     ['-cpu', 'max', '-smp', '1', '-m', `${machine.memoryMiB}`],
     ['-uuid', uuid],
     [
@@ -115,14 +99,11 @@ function qemuArguments(machine: MachinePlan, order: readonly BootDevice[]): stri
       '-drive',
       `if=none,id=drive0,file=${machine.disk},format=raw,cache=unsafe,discard=unmap,detect-zeroes=unmap`
     ],
-    [
-      '-device',
-      `virtio-blk-pci,id=${deviceIds.disk},drive=drive0,serial=${serial}-1,bootindex=${bootIndex('disk')}`
-    ],
+    ['-device', `virtio-blk-pci,id=disk0,drive=drive0,serial=${serial}-1,bootindex=${bootIndex('disk')}`],
     ['-netdev', `tap,id=lan0,ifname=${tap},script=no,downscript=no`],
     [
       '-device',
-      `virtio-net-pci,id=${deviceIds.network},netdev=lan0,mac=${mac},bootindex=${bootIndex('network')}` +
+      `virtio-net-pci,id=nic0,netdev=lan0,mac=${mac},bootindex=${bootIndex('network')}` +
         // UEFI brings its own network boot; without this QEMU would add iPXE as the card's ROM.
         (firmware === 'uefi' ? ',romfile=' : '')
     ],

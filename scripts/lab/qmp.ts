@@ -11,16 +11,17 @@ export type Qmp = {
 type Message = {
   QMP?: unknown
   event?: string
+  data?: { reason?: string }
   id?: number
   return?: unknown
   error?: { class: string; desc: string }
 }
 
-/** Opens the conversation; resolves when QEMU takes commands. Events go to `onEvent` by name. */
+/** Opens the conversation; resolves when QEMU takes commands. Events go to `onEvent`: name, and reason if it has one. */
 export async function openQmp(
   input: Readable,
   output: Writable,
-  onEvent: (name: string) => void
+  onEvent: (name: string, reason: string) => void
 ): Promise<Qmp> {
   const waiting = new Map<number, (message: Message) => void>()
   let lastId = 0
@@ -29,7 +30,7 @@ export async function openQmp(
     lines.on('line', (line) => {
       const message = JSON.parse(line) as Message
       if (message.QMP) resolve()
-      else if (message.event) onEvent(message.event)
+      else if (message.event) onEvent(message.event, message.data?.reason ?? '')
       else if (message.id !== undefined) {
         waiting.get(message.id)?.(message)
         waiting.delete(message.id)

@@ -100,9 +100,7 @@ export async function api<T = unknown>(
  * @throws Error with what it said on stderr when it fails
  */
 export async function seedling(rack: RackPlan, ...args: string[]): Promise<string> {
-  const child = spawn(program, ['--socket', rack.seed.apiSocket, ...args], {
-    stdio: ['ignore', 'pipe', 'pipe']
-  })
+  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], env: forRack(rack) })
   let output = ''
   let complaint = ''
   child.stdout.setEncoding('utf8').on('data', (text: string) => (output += text))

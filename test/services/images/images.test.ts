@@ -1,29 +1,14 @@
 import t from 'tap'
-import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import {
-  createReadStream,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  writeFileSync
-} from 'node:fs'
+import { readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
 import { Readable } from 'node:stream'
 import { zstdDecompressSync } from 'node:zlib'
-import pino from 'pino'
 import { decodeManifest, sha256Hex } from '../../../src/wire/manifest.ts'
-import { startImages, type ImageProgress, type StoreLimits } from '../../../services/images/images.ts'
-import { createApply } from '../../../services/store/apply.ts'
-import { createFacts } from '../../../services/store/facts.ts'
-import { openStore } from '../../../services/store/open.ts'
+import type { ImageProgress } from '../../../services/images/images.ts'
 import { aNode, anInstance } from '../../support/builders.ts'
-import { gptHead, jailed, MIB, noise, qemuImg, soon, writeDisk } from './disks.ts'
-
-const CHILD = join(import.meta.dirname, 'import-child.ts')
+import { gptHead, MIB, noise, qemuImg, writeDisk } from './disks.ts'
+import { begin, files } from './store.ts'
 
 const samples = t.testdir()
 const raw = join(samples, 'disk.raw')
@@ -31,33 +16,6 @@ const { size } = writeDisk(raw)
 const sha256 = createHash('sha256').update(readFileSync(raw)).digest('hex')
 const other = join(samples, 'other.raw')
 writeDisk(other, 5)
-
-function begin(dataDir: string, limits: Partial<StoreLimits> = {}) {
-  const store = openStore(dataDir)
-  const facts = createFacts(store)
-  const apply = createApply(store)
-  const log = pino({ enabled: false })
-  const images = startImages({ config: { dataDir }, store, facts, apply, log, now: Date.now, limits })
-  return {
-    images,
-    facts,
-    commit: (changes: Parameters<typeof apply>[0]) => store.commit(() => apply(changes)),
-    add: (name: string, file: string, options = {}) => images.add(name, createReadStream(file), options),
-    async end() {
-      await images.close()
-      store.close()
-    }
-  }
-}
-
-/** Every file below the image folder, with its bytes on disk. */
-function files(dataDir: string, under = ''): string[] {
-  const folder = join(dataDir, 'images', under)
-  return readdirSync(folder, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile())
-    .map((entry) => join(entry.parentPath, entry.name).slice(folder.length + 1))
-    .sort()
-}
 
 /** The disk, put together again from manifest and chunks as the ramdisk does it. */
 function served(dataDir: string, digest: string): Buffer {
@@ -355,117 +313,4 @@ t.test('stopping breaks an import off, and nothing of it is left', async (t) => 
   ])
   t.same(files(dataDir), [])
   await at.end()
-})
-
-/** Runs an import in a process of its own; `onLine` sees each line it prints. */
-function child(
-  args: string[],
-  onLine: (line: Record<string, unknown>, kill: () => void) => void = () => {},
-  prefix: string[] = []
-): Promise<Record<string, unknown>> {
-  const [program, ...rest] = [...prefix, process.execPath, CHILD, ...args] as [string, ...string[]]
-  const started = spawn(program, rest, { stdio: ['ignore', 'pipe', 'inherit'] })
-  const result: Record<string, unknown> = {}
-  createInterface(started.stdout).on('line', (text) => {
-    const line = JSON.parse(text) as Record<string, unknown>
-    Object.assign(result, line)
-    onLine(line, () => started.kill('SIGKILL'))
-  })
-  return new Promise((resolve) => started.on('close', () => resolve(result)))
-}
-
-for (const [stage, file] of [
-  ['receiving', 'noise:48'],
-  ['converting', join(samples, 'big.qcow2')],
-  ['storing', 'noise:48']
-] as const)
-  t.test(`killed while ${stage}, the next start finds nothing half-done`, async (t) => {
-    const dataDir = t.testdir()
-    if (stage === 'converting') {
-      const big = join(samples, 'big.raw')
-      const disk = noise(96 * MIB, 11)
-      gptHead(disk.length).copy(disk)
-      writeFileSync(big, disk)
-      qemuImg('convert', '-f', 'raw', '-O', 'qcow2', big, file)
-      rmSync(big)
-    }
-    let killed = false
-    const result = await child([dataDir, 'web', file], (line, kill) => {
-      if (line['stage'] === stage && (stage !== 'storing' || Number(line['done']) > 24 * MIB)) {
-        killed = true
-        kill()
-      }
-    })
-    t.ok(killed && result['added'] === undefined, 'it was killed in time')
-    t.ok(files(dataDir).length > 0, 'and left something')
-    t.ok(await soon(() => jailed(dataDir).length === 0), 'its converter died with it')
-    const at = begin(dataDir)
-    t.same(readdirSync(join(dataDir, 'images/upload')), [])
-    t.same(at.facts.images(), [])
-    await at.end()
-    t.same(files(dataDir), [])
-    t.match(await child([dataDir, 'web', 'noise:48']), { added: /^[0-9a-f]{64}$/ }, 'and it can be added')
-  })
-
-t.test('a full disk is told as that, at every stage, and cleared again', async (t) => {
-  // A tmpfs of 64 MiB in a mount namespace of its own.
-  const small = (dataDir: string, file: string, reserve = 0) =>
-    child([dataDir, 'web', file, String(reserve)], undefined, [
-      'unshare',
-      '--user',
-      '--map-root-user',
-      '--mount',
-      'sh',
-      '-c',
-      'mount -t tmpfs -o size=64m small "$1" && shift && "$@" && find "$3/images" -type f >&2',
-      'small',
-      dataDir
-    ])
-  const folder = t.testdir()
-  const zeros = join(folder, 'same.raw')
-  const disk = Buffer.alloc(96 * MIB, 'the same again and again\n')
-  gptHead(disk.length).copy(disk)
-  writeFileSync(zeros, disk)
-  const folded = join(folder, 'folded.qcow2')
-  qemuImg('convert', '-c', '-f', 'raw', '-O', 'qcow2', zeros, folded)
-  const cases: Record<string, [file: string, reserve: number]> = {
-    'while receiving': ['noise:96', 0],
-    'while converting': [folded, 0],
-    'while storing': ['noise:40', 0],
-    'by what is kept for the database': ['noise:40', 30 * MIB]
-  }
-  for (const [sentence, [file, reserve]] of Object.entries(cases)) {
-    const dataDir = join(folder, 'data')
-    mkdirSync(dataDir, { recursive: true })
-    const result = await small(dataDir, file, reserve)
-    t.match(result, { code: 'storage-full', message: /free/ }, sentence)
-  }
-})
-
-t.test('a host without qemu-img says so, and still takes raw disks', async (t) => {
-  const without = (file: string, dataDir: string) =>
-    child([dataDir, 'web', file], undefined, [
-      'unshare',
-      '--user',
-      '--map-root-user',
-      '--mount',
-      'sh',
-      '-c',
-      'mount --bind /dev/null "$(command -v qemu-img)" && exec "$@"',
-      'without'
-    ])
-  t.match(await without(join(samples, 'v3.qcow2'), t.testdir()), {
-    code: 'image-refused',
-    message: /install the package qemu-utils, or upload the disk as raw/
-  })
-  t.match(await without(raw, t.testdir()), { added: /^[0-9a-f]{64}$/ })
-})
-
-t.test('memory does not grow with the image', async (t) => {
-  const folder = t.testdir({ a: {}, b: {} })
-  const of = async (name: string, mebibytes: number) =>
-    Number((await child([join(folder, name), 'web', `noise:${mebibytes}`]))['maxRssMiB'])
-  const little = await of('a', 96)
-  const much = await of('b', 384)
-  t.ok(much < little + 160, `96 MiB: ${little} MiB resident, 384 MiB: ${much} MiB`)
 })

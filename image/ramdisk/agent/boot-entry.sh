@@ -29,12 +29,12 @@ write_boot_entry() {
 # firmware writes paths.
 find_loader() {
   local esp=$disk@@$1 file
-  mdir -i "$esp" -/ -b ::/EFI 2>/dev/null | tr '[:upper:]' '[:lower:]' | sed 's|^::/efi/||' |
+  mdir -i "$esp" -/ -b ::/EFI 2>/dev/null | sed 's|^::/EFI/||' |
     LC_ALL=C sort >/run/esp
   for file in shimx64.efi grubx64.efi systemd-bootx64.efi; do
-    file=$(grep -v '^boot/' /run/esp | grep -x "[^/]*/$file" | head -n 1)
+    file=$(grep -vi '^boot/' /run/esp | grep -ix "[^/]*/$file" | head -n 1)
     [ -z "$file" ] || break
   done
-  [ -n "$file" ] || file=$(grep -x 'boot/bootx64\.efi' /run/esp)
+  [ -n "$file" ] || file=$(grep -ix 'boot/bootx64\.efi' /run/esp)
   [ -z "$file" ] || echo "/EFI/$file" | tr / '\\'
 }

@@ -39,23 +39,32 @@ verify_image() {
   say "the disk holds the image: $digest_read"
 }
 
-# read_share N OF: every OFth step of the plan, from the Nth; a line "offset length sha256" for each piece read.
+# read_share N OF: every OFth step of the plan, from the Nth; a line "offset length sha256" for each piece read. The
+# pieces go through files in memory: through a pipe it takes three times as long.
 read_share() {
-  local number=0 kind rest piece offset length sum
+  local share=$1 of=$2 folder=/run/read/$1 number=0 kind rest piece offset length direct sum file
+  mkdir -p "$folder"
+  cd "$folder" || return
   while read -r kind rest <&3; do
     number=$((number + 1))
-    [ $((number % $2)) = "$1" ] || continue
+    [ $((number % of)) = "$share" ] || continue
     if [ "$kind" = zero ]; then
       if cmp -s -n "${rest#* }" -i "${rest% *}:0" "$disk" /dev/zero; then echo "$rest -"; else echo "$rest not-zero"; fi
-    else
-      for piece in $rest; do
-        offset=${piece%%:*}
-        length=${piece#*:}
-        length=${length%:*}
-        sum=$(dd if="$disk" bs=1M skip="$offset" count="$length" iflag=skip_bytes,count_bytes status=none | sha256sum)
-        echo "$offset $length ${sum%% *}"
-      done
+      continue
     fi
+    set --
+    for piece in $rest; do
+      offset=${piece%%:*}
+      length=${piece#*:}
+      length=${length%:*}
+      # only whole sectors can be read past the kernel's cache
+      [ $((length % 4096)) = 0 ] && direct=direct, || direct=
+      dd if="$disk" of="$offset:$length" bs=4M skip="$offset" count="$length" status=none \
+        iflag="${direct}fullblock,skip_bytes,count_bytes" 2>/run/dd.err || : >"$offset:$length"
+      set -- "$@" "$offset:$length"
+    done
+    sha256sum "$@" | while read -r sum file; do echo "${file%:*} ${file#*:} $sum"; done
+    rm "$@"
   done 3</run/plan
 }
 

@@ -43,6 +43,8 @@ export async function serve(args: string[]): Promise<void> {
 
   // Every socket first: a half-served network is worse than none.
   const inherited = inheritedSockets(process.env, process.pid)
+  // Ours now: no child of ours is to take them for its own.
+  for (const name of ['LISTEN_PID', 'LISTEN_FDS', 'LISTEN_FDNAMES']) delete process.env[name]
   const dhcpSockets = await listenDhcp({ interface: link, address }, inherited)
   const tftpSocket = await listenDatagrams('tftp', { address, port: TFTP_PORT }, inherited)
 
@@ -95,8 +97,7 @@ export async function serve(args: string[]): Promise<void> {
     stopping = true
     log.info({ signal }, 'stopping')
     // Machines first, then what they caused, then what all of them stand on.
-    await Promise.all([dhcp.close(), tftp.close(), boot.close(), api.close()])
-    await images.close()
+    await Promise.all([dhcp.close(), tftp.close(), boot.close(), api.close(), images.close()])
     await conductor.close()
     await bmcs.close()
     await files.close()

@@ -4,7 +4,7 @@ import { chmodSync, writeFileSync } from 'node:fs'
 import { request } from 'node:http'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { json } from 'node:stream/consumers'
+import { text } from 'node:stream/consumers'
 import { root, until } from './lab.ts'
 import type { RackPlan } from './plan.ts'
 import { inNamespace, recordedPid, startDetached, stopRecorded } from './process.ts'
@@ -64,7 +64,7 @@ export const stopSeed = (rack: RackPlan, signal: NodeJS.Signals = 'SIGTERM'): Pr
 
 export const seedPid = (rack: RackPlan): number | undefined => recordedPid(rack.seed.pidFile)
 
-/** One call of Seedling's API over its Unix socket. @throws Error with status and answer when it is not 2xx */
+/** One call of Seedling's API over its Unix socket; undefined when the answer is empty. @throws Error with status and answer when it is not 2xx */
 export async function api<T = unknown>(
   rack: RackPlan,
   method: string,
@@ -81,11 +81,11 @@ export async function api<T = unknown>(
       },
       (response) => {
         const { statusCode = 0 } = response
-        json(response).then(
+        text(response).then(
           (answer) =>
             statusCode < 300
-              ? resolve(answer as T)
-              : reject(new Error(`${method} ${path}: ${statusCode} ${JSON.stringify(answer)}`)),
+              ? resolve((answer === '' ? undefined : JSON.parse(answer)) as T)
+              : reject(new Error(`${method} ${path}: ${statusCode} ${answer}`)),
           reject
         )
       }

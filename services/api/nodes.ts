@@ -187,7 +187,9 @@ function checkUnique(facts: Facts, node: Node): void {
     throw new AppError('name-taken', `A node named ${node.name} is enrolled already (${namesake.uuid})`)
   const bmc = bmcKey(node.driverInfo)
   if (bmc === null) return
-  const sharer = facts.nodes().find((other) => other.uuid !== node.uuid && bmcKey(other.driverInfo) === bmc)
+  const sharer = facts
+    .nodesByBmc(String(node.driverInfo['ipmi_address']))
+    .find((other) => other.uuid !== node.uuid && bmcKey(other.driverInfo) === bmc)
   if (sharer)
     throw new AppError(
       'bmc-taken',

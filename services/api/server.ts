@@ -59,7 +59,9 @@ export function buildApi(deps: ApiDeps, door: Door = { kind: 'socket' }): App {
   app.addHook('onResponse', async (request, reply) => {
     const { method, url, ip } = request
     const milliseconds = Math.round(reply.elapsedTime)
-    deps.log.info({ method, url, ip, status: reply.statusCode, milliseconds, request: request.id }, 'api')
+    // Reads are asked for all day long; what changes something is what one looks for later.
+    const level = method === 'GET' || method === 'HEAD' ? 'debug' : 'info'
+    deps.log[level]({ method, url, ip, status: reply.statusCode, milliseconds, request: request.id }, 'api')
   })
   discoveryRoutes(app)
   nodeRoutes(app, deps)

@@ -45,12 +45,13 @@ export function createFacts(store: Store) {
 
   const nodeByUuid = one<Node>('SELECT * FROM node WHERE uuid = ?')
   const nodeByName = one<Node>('SELECT * FROM node WHERE name = ?')
-  const allNodes = many<Node>('SELECT * FROM node ORDER BY created_at, uuid')
+  const allNodes = many<Node>('SELECT * FROM node ORDER BY created_at, rowid')
+  const nodesByBmc = many<Node>(`SELECT * FROM node WHERE json_extract(driver_info, '$.ipmi_address') = ?`)
   const portByMac = one<Port>('SELECT * FROM port WHERE address = ?')
   const portByUuid = one<Port>('SELECT * FROM port WHERE uuid = ?')
   const portByIp = one<Port>('SELECT * FROM port WHERE reserved_ip = ?')
-  const portsOfNode = many<Port>('SELECT * FROM port WHERE node_uuid = ? ORDER BY created_at, uuid')
-  const allPorts = many<Port>('SELECT * FROM port ORDER BY created_at, uuid')
+  const portsOfNode = many<Port>('SELECT * FROM port WHERE node_uuid = ? ORDER BY created_at, rowid')
+  const allPorts = many<Port>('SELECT * FROM port ORDER BY created_at, rowid')
   const latestOrder = one<Order>(
     'SELECT * FROM "order" WHERE node_uuid = ? ORDER BY created_at DESC, rowid DESC LIMIT 1'
   )
@@ -82,7 +83,9 @@ export function createFacts(store: Store) {
   const machineOf = (port: Port | null): MachineFacts => {
     const node = port ? unsealed(nodeByUuid(port.nodeUuid)) : null
     const order = node ? latestOrder(node.uuid) : null
-    const instanceUuid = order?.state === 'open' ? order.instanceUuid : (node?.instanceUuid ?? null)
+    // A deploy under way is about its own instance; every other order leaves the one that runs.
+    const deploying = order?.state === 'open' && order.kind === 'deploy'
+    const instanceUuid = deploying ? order.instanceUuid : (node?.instanceUuid ?? null)
     const instance = instanceUuid ? instanceByUuid(instanceUuid) : null
     return { port, node, order, instance, image: instance ? imageById(instance.imageId) : null }
   }
@@ -98,6 +101,8 @@ export function createFacts(store: Store) {
     },
     nodeByUuid: (uuid: string) => unsealed(nodeByUuid(uuid)),
     nodeByName: (name: string) => unsealed(nodeByName(name)),
+    /** The nodes whose BMC has this address (there may be several behind different ports). */
+    nodesByBmc: (address: string) => nodesByBmc(address).map((node) => unsealed(node) as Node),
     /** By UUID or name, as Ironic's API addresses nodes. */
     node: (ident: string) => unsealed(nodeByUuid(ident) ?? nodeByName(ident)),
     nodes: () => allNodes().map((node) => unsealed(node) as Node),

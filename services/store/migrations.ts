@@ -27,6 +27,8 @@ export const MIGRATIONS: readonly string[] = [
     updated_at INTEGER
   ) STRICT;
 
+  CREATE INDEX node_bmc ON node(json_extract(driver_info, '$.ipmi_address'));
+
   CREATE TABLE port (
     uuid TEXT PRIMARY KEY,
     node_uuid TEXT NOT NULL REFERENCES node(uuid) ON DELETE CASCADE,
@@ -118,6 +120,7 @@ export const MIGRATIONS: readonly string[] = [
     order_id TEXT,
     detail TEXT NOT NULL
   ) STRICT;
+  CREATE INDEX event_last ON event(last_at);
   CREATE INDEX event_node ON event(node_uuid, kind, subject, id);
   `
 ]

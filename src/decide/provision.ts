@@ -101,12 +101,7 @@ export function decideProvision(
 export function decidePower(facts: ProvisionFacts, verb: PowerWord, fresh: Fresh, now: number): Change[] {
   checkIdle(facts)
   bmcAccess(facts.node)
-  return startOrder(
-    facts.node,
-    { kind: POWER_ORDER[verb], instanceUuid: facts.node.instanceUuid },
-    fresh,
-    now
-  )
+  return startOrder(facts.node, { kind: POWER_ORDER[verb] }, fresh, now)
 }
 
 /** Throws AppError `busy` when an order is open, telling what is going on. */

@@ -2,7 +2,7 @@
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { basename, join, parse, resolve } from 'node:path'
+import { join, parse, resolve } from 'node:path'
 import { attachConsole } from './console.ts'
 import { enrol, followToActive, nodeState, order } from './deploy.ts'
 import type { SampleImage } from './deploy.ts'
@@ -116,14 +116,17 @@ try {
 
 async function up(options: UpOptions): Promise<void> {
   if (process.getuid?.() !== 0) throw new Error('network namespaces need root: run this as root')
-  const image = await findImage(options.image, options.deploy)
+  const image = findImage(options.image)
   const rack = await rackAsWanted(options)
   if (seedPid(rack) === undefined) {
     await buildBootFiles()
     await startSeed(rack)
     say(`Seedling is up: process ${seedPid(rack)}`)
   }
-  if (options.deploy) await deployAll(rack, image, options.userData && resolve(options.userData))
+  if (options.deploy) {
+    if (image.build) await step(logs, `image-${image.name}`, `sample image "${image.name}"`, image.build)
+    await deployAll(rack, image, options.userData && resolve(options.userData))
+  }
   tellAccess(rack)
 }
 
@@ -161,15 +164,17 @@ async function buildBootFiles(): Promise<void> {
   await step(logs, 'ipxe', 'boot loaders', [join(root, 'image/ipxe/fetch')])
 }
 
-async function findImage(image: string, wanted: boolean): Promise<SampleImage> {
-  if (!sampleImages.includes(image)) {
-    if (!existsSync(image))
-      throw new Error(`no such image: ${image} (give ${sampleImages.join(', ')}, or a file)`)
-    return { name: parse(basename(image)).name, file: resolve(image) }
-  }
-  if (wanted)
-    await step(logs, `image-${image}`, `sample image "${image}"`, [join(root, 'image/instance/build'), image])
-  return { name: image, file: join(root, `.cache/image/instance/${image}.qcow2`) }
+/** A sample image with the command that builds it (which does nothing when it is built), or an image file. */
+function findImage(image: string): SampleImage & { build?: string[] } {
+  if (sampleImages.includes(image))
+    return {
+      name: image,
+      file: join(root, `.cache/image/instance/${image}.qcow2`),
+      build: [join(root, 'image/instance/build'), image]
+    }
+  if (!existsSync(image))
+    throw new Error(`no such image: ${image} (give ${sampleImages.join(', ')}, or a file)`)
+  return { name: parse(image).name, file: resolve(image) }
 }
 
 async function deployAll(rack: RackPlan, image: SampleImage, userData: string | undefined): Promise<void> {
@@ -178,7 +183,7 @@ async function deployAll(rack: RackPlan, image: SampleImage, userData: string | 
   await enrol(rack, image)
   const states = await Promise.all(names.map((name) => nodeState(rack, name)))
   if (states.every(({ provision_state: state }) => state === 'active'))
-    return say(`all ${names.length} machines are active already; nothing to do`)
+    return say(`all ${names.length} machines are active already; "down" and "up" again deploys them anew`)
   const idle = states.filter(
     ({ provision_state: state }) => !/^active$|^deploying$|^wait call-back$/.test(state)
   )
@@ -212,10 +217,10 @@ async function status(): Promise<void> {
 }
 
 function tellAccess(rack: RackPlan): void {
-  const { management, apiPort, apiSocket } = rack.seed
+  const { management, apiPort, apiSocket, dataDir } = rack.seed
   const flag = rack.name === defaults.name ? '' : ` --name ${rack.name}`
   console.log(`
-API:     http://${management.address}:${apiPort}, or the socket ${apiSocket}
+API:     http://${management.address}:${apiPort} (token: ${join(dataDir, 'api-token')}), or the socket ${apiSocket}
 Log in:  scripts/rack${flag} ssh ${rack.machines[0]!.name}
 Console: scripts/rack${flag} console ${rack.machines[0]!.name}
 Ask:     scripts/rack${flag} seedling node list

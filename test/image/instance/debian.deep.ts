@@ -45,103 +45,143 @@ systemctl --no-block restart os-collect-config
 
 const firmwares: Firmware[] = ['bios', 'uefi']
 for (const firmware of firmwares) {
-  await t.test(`${firmware}: from power-on to the completion signal, and again`, { timeout: 1_700_000 }, async (t) => {
-    const mac = '52:54:00:00:00:02'
-    const hostname = `node-${firmware}`
-    const disk = join(work.path, `${firmware}.raw`)
-    deployedDisk(
-      image,
-      disk,
-      {
-        'openstack/latest/meta_data.json': {
-          uuid: '11111111-2222-4333-8444-555555555555',
-          hostname,
-          name: hostname,
-          public_keys: { default: publicKey }
+  await t.test(
+    `${firmware}: from power-on to the completion signal, and again`,
+    { timeout: 1_700_000 },
+    async (t) => {
+      const mac = '52:54:00:00:00:02'
+      const hostname = `node-${firmware}`
+      const disk = join(work.path, `${firmware}.raw`)
+      deployedDisk(
+        image,
+        disk,
+        {
+          'openstack/latest/meta_data.json': {
+            uuid: '11111111-2222-4333-8444-555555555555',
+            hostname,
+            name: hostname,
+            public_keys: { default: publicKey }
+          },
+          'openstack/latest/network_data.json': {
+            links: [{ id: 'nic0', type: 'phy', ethernet_mac_address: mac }],
+            networks: [{ id: 'net0', type: 'ipv4_dhcp', link: 'nic0' }],
+            services: []
+          },
+          'openstack/latest/user_data':
+            '#cloud-config\nwrite_files:\n  - { path: /etc/user-data-was-here, content: "yes" }\nruncmd:\n  - touch /run/ran\n',
+          'openstack/latest/vendor_data.json': { 'cloud-init': vendorScript }
         },
-        'openstack/latest/network_data.json': {
-          links: [{ id: 'nic0', type: 'phy', ethernet_mac_address: mac }],
-          networks: [{ id: 'net0', type: 'ipv4_dhcp', link: 'nic0' }],
-          services: []
-        },
-        'openstack/latest/user_data': '#cloud-config\nwrite_files:\n  - { path: /etc/user-data-was-here, content: "yes" }\nruncmd:\n  - touch /run/ran\n',
-        'openstack/latest/vendor_data.json': { 'cloud-init': vendorScript }
-      },
-      2000
-    )
-    const server = await metadataServer(({ method, path }) => {
-      if (path === requestPath) {
-        const signal = `http://${metadataAddress}/signal`
-        return JSON.stringify({ 'instance-id': 'i-42', 'completion-handle': signal, 'completion-signal': signal })
-      }
-      return path === '/signal' && (method === 'PUT' || method === 'POST') ? '{}' : undefined
-    })
-    t.teardown(server.close)
-    const sshPort = await freePort()
-    const hardware = { disk, firmware, mac, memoryMiB: 1024, cpus: 2, metadataAddress, metadataPort: server.port, sshPort }
-    let machine = bootMachine(hardware)
-    t.teardown(() => machine.stop())
-
-    const ssh = (command: string) =>
-      execFileSync(
-        'ssh',
-        [
-          ...['-p', String(sshPort), '-i', key, '-o', 'BatchMode=yes', '-o', 'ConnectTimeout=10', '-o', 'LogLevel=ERROR'],
-          ...['-o', 'StrictHostKeyChecking=no', '-o', 'UserKnownHostsFile=/dev/null', 'debian@127.0.0.1', command]
-        ],
-        { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'], timeout: 60_000 }
-      ).trim()
-    const wait = () => new Promise((done) => setTimeout(done, 500))
-    /** Asks until it succeeds. */
-    const until = async <T>(ask: () => T | undefined | false, seconds: number): Promise<T> => {
-      for (const end = machine.seconds() + seconds; machine.seconds() < end; await wait()) {
-        try {
-          const answer = ask()
-          if (answer) return answer
-        } catch {
-          // not yet
+        2000
+      )
+      const server = await metadataServer(({ method, path }) => {
+        if (path === requestPath) {
+          const signal = `http://${metadataAddress}/signal`
+          return JSON.stringify({
+            'instance-id': 'i-42',
+            'completion-handle': signal,
+            'completion-signal': signal
+          })
         }
+        return path === '/signal' && (method === 'PUT' || method === 'POST') ? '{}' : undefined
+      })
+      t.teardown(server.close)
+      const sshPort = await freePort()
+      const hardware = {
+        disk,
+        firmware,
+        mac,
+        memoryMiB: 1024,
+        cpus: 2,
+        metadataAddress,
+        metadataPort: server.port,
+        sshPort
       }
-      throw new Error(`gave up after ${seconds} s; the console ends:\n${machine.console.slice(-4000)}`)
+      let machine = bootMachine(hardware)
+      t.teardown(() => machine.stop())
+
+      const ssh = (command: string) =>
+        execFileSync(
+          'ssh',
+          [
+            ...[
+              '-p',
+              String(sshPort),
+              '-i',
+              key,
+              '-o',
+              'BatchMode=yes',
+              '-o',
+              'ConnectTimeout=10',
+              '-o',
+              'LogLevel=ERROR'
+            ],
+            ...[
+              '-o',
+              'StrictHostKeyChecking=no',
+              '-o',
+              'UserKnownHostsFile=/dev/null',
+              'debian@127.0.0.1',
+              command
+            ]
+          ],
+          { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'], timeout: 60_000 }
+        ).trim()
+      const wait = () => new Promise((done) => setTimeout(done, 500))
+      /** Asks until it succeeds. */
+      const until = async <T>(ask: () => T | undefined | false, seconds: number): Promise<T> => {
+        for (const end = machine.seconds() + seconds; machine.seconds() < end; await wait()) {
+          try {
+            const answer = ask()
+            if (answer) return answer
+          } catch {
+            // not yet
+          }
+        }
+        throw new Error(`gave up after ${seconds} s; the console ends:\n${machine.console.slice(-4000)}`)
+      }
+      const signals = () => server.calls.filter(({ path }) => path === '/signal')
+
+      await machine.seen(/login: /, 600)
+      t.comment(`${firmware}: login prompt after ${machine.seconds()} s`)
+      await until(() => ssh('true') === '', 300).catch(() => {})
+      const sshAfter = await until(() => ssh('echo in') === 'in' && machine.seconds(), 600)
+      t.comment(`${firmware}: SSH login after ${sshAfter} s`)
+      await machine.seen(/Cloud-init v\. \S+ finished/, 600)
+      t.comment(`${firmware}: cloud-init done after ${machine.seconds()} s`)
+      await until(() => signals().length >= 2, 300)
+      t.comment(`${firmware}: completion signals after ${machine.seconds()} s`)
+
+      t.equal(ssh('hostname'), hostname)
+      t.equal(ssh('cat /etc/user-data-was-here; ls /run/ran'), 'yes/run/ran')
+      t.equal(ssh('sudo whoami'), 'root')
+      t.match(ssh('cloud-init status'), 'status: done')
+      t.equal(ssh('systemctl is-active os-collect-config systemd-resolved ssh'), 'active\nactive\nactive')
+      t.equal(ssh('systemctl list-units --failed --no-legend --plain'), '')
+      t.equal(ssh('sudo sshd -T | grep ^passwordauthentication'), 'passwordauthentication no')
+      t.equal(ssh('[ -d /sys/firmware/efi ] && echo uefi || echo bios'), firmware)
+      const rootBytes = Number(ssh('df -B1 --output=size / | tail -n 1'))
+      t.ok(rootBytes > statSync(disk).size - 400 * 1024 * 1024, 'the root filesystem has grown into the disk')
+      const body = { Status: 'SUCCESS', UniqueId: 'i-42' }
+      const [first, second] = signals().map((call) => ({ ...call, body: JSON.parse(call.body) as object }))
+      t.match(first, { method: 'PUT', type: 'application/json', body })
+      t.match(second, { method: 'POST', type: 'application/json', body })
+      t.comment(
+        ssh(
+          'systemd-analyze time; systemd-analyze blame | head -n 25; systemd-analyze critical-chain cloud-init.target'
+        )
+      )
+      t.comment(ssh('free -m; df -m / ; cloud-init analyze blame | head -n 14'))
+
+      const polls = server.calls.filter(({ path }) => path === requestPath).length
+      await until(() => server.calls.filter(({ path }) => path === requestPath).length > polls, 120)
+      t.equal(signals().length, 2, 'nothing changed, so the hooks ran once')
+
+      // The second boot: nothing is new, and the signals come again only if something is.
+      ssh('sudo sync')
+      await machine.stop()
+      machine = bootMachine(hardware)
+      await until(() => ssh('hostname') === hostname, 900)
+      t.comment(`${firmware}: second boot, SSH login after ${machine.seconds()} s`)
     }
-    const signals = () => server.calls.filter(({ path }) => path === '/signal')
-
-    await machine.seen(/login: /, 600)
-    t.comment(`${firmware}: login prompt after ${machine.seconds()} s`)
-    await until(() => ssh('true') === '', 300).catch(() => {})
-    const sshAfter = await until(() => ssh('echo in') === 'in' && machine.seconds(), 600)
-    t.comment(`${firmware}: SSH login after ${sshAfter} s`)
-    await machine.seen(/Cloud-init v\. \S+ finished/, 600)
-    t.comment(`${firmware}: cloud-init done after ${machine.seconds()} s`)
-    await until(() => signals().length >= 2, 300)
-    t.comment(`${firmware}: completion signals after ${machine.seconds()} s`)
-
-    t.equal(ssh('hostname'), hostname)
-    t.equal(ssh('cat /etc/user-data-was-here; ls /run/ran'), 'yes/run/ran')
-    t.equal(ssh('sudo whoami'), 'root')
-    t.match(ssh('cloud-init status'), 'status: done')
-    t.equal(ssh('systemctl is-active os-collect-config systemd-resolved ssh'), 'active\nactive\nactive')
-    t.equal(ssh('systemctl list-units --failed --no-legend --plain'), '')
-    t.equal(ssh('sudo sshd -T | grep ^passwordauthentication'), 'passwordauthentication no')
-    t.equal(ssh('[ -d /sys/firmware/efi ] && echo uefi || echo bios'), firmware)
-    const rootBytes = Number(ssh('df -B1 --output=size / | tail -n 1'))
-    t.ok(rootBytes > statSync(disk).size - 400 * 1024 * 1024, 'the root filesystem has grown into the disk')
-    const body = { Status: 'SUCCESS', UniqueId: 'i-42' }
-    const [first, second] = signals().map((call) => ({ ...call, body: JSON.parse(call.body) as object }))
-    t.match(first, { method: 'PUT', type: 'application/json', body })
-    t.match(second, { method: 'POST', type: 'application/json', body })
-    t.comment(ssh('systemd-analyze time; systemd-analyze blame | head -n 25; systemd-analyze critical-chain cloud-init.target'))
-    t.comment(ssh('free -m; df -m / ; cloud-init analyze blame | head -n 14'))
-
-    const polls = server.calls.filter(({ path }) => path === requestPath).length
-    await until(() => server.calls.filter(({ path }) => path === requestPath).length > polls, 120)
-    t.equal(signals().length, 2, 'nothing changed, so the hooks ran once')
-
-    // The second boot: nothing is new, and the signals come again only if something is.
-    ssh('sudo sync')
-    await machine.stop()
-    machine = bootMachine(hardware)
-    await until(() => ssh('hostname') === hostname, 900)
-    t.comment(`${firmware}: second boot, SSH login after ${machine.seconds()} s`)
-  })
+  )
 }

@@ -33,10 +33,18 @@ export const workFolder = () => {
 
 /** Writes the image to a raw disk `spareMiB` larger than itself, with the config-drive as its last 64 MiB. */
 export const deployedDisk = (image: string, path: string, drive: ConfigDrive, spareMiB = 100): void => {
-  const run = (program: string, ...args: string[]) => execFileSync(program, args, { stdio: ['ignore', 'pipe', 'pipe'] })
+  const run = (program: string, ...args: string[]) =>
+    execFileSync(program, args, { stdio: ['ignore', 'pipe', 'pipe'] })
   run('qemu-img', 'convert', '-f', 'qcow2', '-O', 'raw', image, path)
   truncateSync(path, statSync(path).size + spareMiB * mebibyte)
-  run('sgdisk', '--move-second-header', '--new=0:-64M:0', '--change-name=4:config-2', '--typecode=4:0700', path)
+  run(
+    'sgdisk',
+    '--move-second-header',
+    '--new=0:-64M:0',
+    '--change-name=4:config-2',
+    '--typecode=4:0700',
+    path
+  )
   const first = Number(/First sector: (\d+)/.exec(run('sgdisk', '--info=4', path).toString())?.[1])
   run('mkfs.vfat', '-F', '16', '-n', 'config-2', '--offset', String(first), path, String(60 * 1024))
   const tree = `${path}.config-drive`
@@ -80,11 +88,27 @@ export const bootMachine = (boot: Boot) => {
   const qemu = spawn(
     'qemu-system-x86_64',
     [
-      ...['-nodefaults', '-accel', 'tcg,thread=multi', '-m', String(boot.memoryMiB), '-smp', String(boot.cpus)],
+      ...[
+        '-nodefaults',
+        '-accel',
+        'tcg,thread=multi',
+        '-m',
+        String(boot.memoryMiB),
+        '-smp',
+        String(boot.cpus)
+      ],
       ...firmware,
       ...['-display', 'none', '-serial', 'stdio', '-no-reboot'],
-      ...['-drive', `if=none,id=disk,format=raw,discard=unmap,file=${boot.disk}`, '-device', 'virtio-blk-pci,drive=disk'],
-      ...['-netdev', `user,id=lan,restrict=on,net=${network},guestfwd=tcp:${boot.metadataAddress}:80-cmd:${relay}${ssh}`],
+      ...[
+        '-drive',
+        `if=none,id=disk,format=raw,discard=unmap,file=${boot.disk}`,
+        '-device',
+        'virtio-blk-pci,drive=disk'
+      ],
+      ...[
+        '-netdev',
+        `user,id=lan,restrict=on,net=${network},guestfwd=tcp:${boot.metadataAddress}:80-cmd:${relay}${ssh}`
+      ],
       ...['-device', `virtio-net-pci,netdev=lan,mac=${boot.mac},romfile=`]
     ],
     { stdio: ['ignore', 'pipe', 'pipe'] }
@@ -111,7 +135,8 @@ export const bootMachine = (boot: Boot) => {
     /** Waits for the console to show `pattern`; throws with the console's end when the machine stops or the time is up. */
     seen: (pattern: RegExp, timeoutSeconds: number): Promise<RegExpExecArray> =>
       new Promise((done, fail) => {
-        const giveUp = (why: string) => fail(new Error(`${why}; no ${pattern} on the console, which ends:\n${text.slice(-3000)}`))
+        const giveUp = (why: string) =>
+          fail(new Error(`${why}; no ${pattern} on the console, which ends:\n${text.slice(-3000)}`))
         const timer = setTimeout(() => giveUp(`${timeoutSeconds} s have passed`), timeoutSeconds * 1000)
         look = () => {
           const match = pattern.exec(text)
@@ -142,10 +167,17 @@ export const metadataServer = async (answer: (call: Call) => string | undefined)
     let body = ''
     request.on('data', (chunk: Buffer) => (body += chunk.toString()))
     request.on('end', () => {
-      const call = { method: request.method ?? '', path: request.url ?? '', type: request.headers['content-type'], body }
+      const call = {
+        method: request.method ?? '',
+        path: request.url ?? '',
+        type: request.headers['content-type'],
+        body
+      }
       calls.push(call)
       const content = answer(call)
-      response.writeHead(content === undefined ? 404 : 200, { 'content-type': content?.startsWith('{') ? 'application/json' : 'text/plain' })
+      response.writeHead(content === undefined ? 404 : 200, {
+        'content-type': content?.startsWith('{') ? 'application/json' : 'text/plain'
+      })
       response.end(request.method === 'HEAD' ? undefined : content)
     })
   })

@@ -13,7 +13,13 @@ const image = sampleImage('tiny')
 const work = workFolder()
 t.teardown(work.remove)
 
-const cases: { says: string; firmware: Firmware; drive: ConfigDrive; served: Record<string, string>; hostname: string }[] = [
+const cases: {
+  says: string
+  firmware: Firmware
+  drive: ConfigDrive
+  served: Record<string, string>
+  hostname: string
+}[] = [
   {
     says: 'BIOS: the hostname is the config-drive’s, and the metadata service is asked all the same',
     firmware: 'bios',

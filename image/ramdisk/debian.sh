@@ -7,6 +7,9 @@
 #   debian_resolve NAME...              print "name version file" of these packages and all they depend on
 #   debian_fetch NAME...                download these and all they depend on into $debian_dir/cache/archives
 
+# More options for apt.
+debian_options=()
+
 debian_keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 
 # The first Debian mirror in this machine's apt configuration, without a trailing slash. Asked of apt in this way
@@ -47,7 +50,7 @@ debian_apt() {
     -o Dir::Etc::sourceparts=- -o Dir::Etc::preferencesparts=/dev/null -o Dir::Etc::preferences=/dev/null \
     -o APT::Architecture=amd64 -o APT::Architectures=amd64 -o APT::Sandbox::User=root \
     -o APT::Install-Recommends=false -o APT::Get::AllowUnauthenticated=false \
-    -o Acquire::Languages=none -o Acquire::Retries=3 -o Acquire::http::Timeout=30 "$@"
+    -o Acquire::Languages=none -o Acquire::Retries=3 -o Acquire::http::Timeout=30 "${debian_options[@]}" "$@"
 }
 
 debian_refresh() {

@@ -235,7 +235,11 @@ function answered(asked: Case, type: 'offer' | 'ack', changes: Change[]): DhcpVe
       messageType: type,
       serverId: settings.address,
       ...(inform ? {} : leaseTimes(asked.subnet?.leaseSeconds ?? 0)),
-      ...(file ? { bootFileName: file.text, ...firmware.answer } : {}),
+      ...(file
+        ? { bootFileName: file.text, ...firmware.answer }
+        : plan.boot !== 'ramdisk'
+          ? firmware.leave
+          : {}),
       ...(file?.by === 'tftp' ? { tftpServerName: settings.address } : {}),
       ...echoed(request),
       ...networkOptions(asked)

@@ -24,6 +24,8 @@ export type Firmware = {
   bootFile(client: Client, place: BootPlace): BootFile
   /** Options that go into the answer together with a boot file, and never without one. */
   answer: Pick<DhcpOptions, 'vendorClass' | 'vendorOptions' | 'ipxe'>
+  /** Options by which this client leaves the network at once when there is nothing for it; not said: it finds that out by itself. */
+  leave?: Pick<DhcpOptions, 'vendorClass' | 'vendorOptions'>
 }
 
 const FIRMWARES: readonly Firmware[] = [ramdisk, ipxe, httpUefi, pxeBios, pxeUefi, pxeOther, system]

@@ -5,12 +5,40 @@ import { Buffer } from 'node:buffer'
 
 /** Sub-options of 43 in answers to PXE clients (PXE 2.1, table 2-1, "PXE options"). */
 const DISCOVERY_CONTROL = 6
+const BOOT_MENU = 9
+const MENU_PROMPT = 10
 
 /** Discovery control 8: no boot server discovery, take the boot file that this same answer names. */
 const TAKE_THE_FILE = 8
 
 /** Option 43 of an answer to a PXE client that is to fetch the boot file at once and ask nobody on port 4011. */
 export const PXE_TAKE_THE_FILE: Buffer = Buffer.of(DISCOVERY_CONTROL, 1, TAKE_THE_FILE, 255)
+
+/** Discovery controls 1 and 2: no broadcast, no multicast discovery. */
+const DISCOVER_NOBODY = 3
+/** Boot server type 0: none, the machine's own disk (PXE 2.1, table 2-1, PXE_BOOT_MENU). */
+const LOCAL_BOOT = [0, 0]
+
+/**
+ * Option 43 of an answer that sends a PXE client on to its next boot device at once: a menu whose only item is the local disk, taken
+ * without a prompt. Firmware that finds neither a file nor this waits out all its retries first (UEFI: a minute).
+ */
+export const PXE_LOCAL_BOOT: Buffer = localBoot('Boot from the local disk')
+
+function localBoot(words: string): Buffer {
+  const text = Buffer.from(words, 'latin1')
+  const menu = Buffer.of(...LOCAL_BOOT, text.length, ...text)
+  // The first byte is the time-out in seconds: 0 takes the first item.
+  const prompt = Buffer.of(0, ...text)
+  return Buffer.concat([
+    Buffer.of(DISCOVERY_CONTROL, 1, DISCOVER_NOBODY),
+    Buffer.of(BOOT_MENU, menu.length),
+    menu,
+    Buffer.of(MENU_PROMPT, prompt.length),
+    prompt,
+    Buffer.of(255)
+  ])
+}
 
 /** Features that a build of iPXE names, by their sub-option of 175 (iPXE, `include/ipxe/features.h`). */
 const IPXE_FEATURES: Readonly<Record<number, string>> = {

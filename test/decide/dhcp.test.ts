@@ -407,8 +407,27 @@ t.test('what is answered, where to, with which boot file', async (t) => {
   }
 })
 
-t.test('no boot file means nothing of PXE at all', async (t) => {
-  for (const [name, request] of Object.entries({ hardBios, ovmf, ovmfHttp, ipxe, unknownArch, ramdisk })) {
+const WORDS = 'Boot from the local disk'
+const length = (extra: number) => String.fromCharCode(WORDS.length + extra)
+/** Option 43: discover nobody; a menu with the local disk alone; a prompt of no seconds (PXE 2.1, table 2-1). */
+const LOCAL_BOOT = `\x06\x01\x03\x09${length(3)}\0\0${length(0)}${WORDS}\x0a${length(1)}\0${WORDS}\xff`
+
+t.test('PXE firmware with nothing to boot is told to go on to its disk, and is given no file', async (t) => {
+  for (const [name, request] of Object.entries({ hardBios, ovmf })) {
+    const { reply } = offered(request, active)
+    const { vendorClass, vendorOptions, tftpServerName, bootFileName } = reply.options
+    t.same(
+      [tftpServerName, bootFileName, reply.siaddr, reply.file],
+      [undefined, undefined, '0.0.0.0', ''],
+      name
+    )
+    t.equal(vendorClass, 'PXEClient', `${name}: or else it would not read option 43`)
+    t.equal(vendorOptions?.toString('latin1'), LOCAL_BOOT, `${name}: one item, type 0, taken at once`)
+  }
+})
+
+t.test('no boot file means nothing of PXE to anything else', async (t) => {
+  for (const [name, request] of Object.entries({ ovmfHttp, ipxe, unknownArch, ramdisk })) {
     const { reply } = offered(request, name === 'unknownArch' ? deploying : active)
     const { vendorClass, vendorOptions, tftpServerName, bootFileName, ipxe } = reply.options
     t.same([vendorClass, vendorOptions, tftpServerName, bootFileName, ipxe], Array(5).fill(undefined), name)
@@ -691,7 +710,10 @@ t.test('in every state and to every firmware: a boot file only if the gate says 
       const { reply, bootFile } = offered(request, facts)
       const { vendorClass, vendorOptions, bootFileName, tftpServerName, ipxe } = reply.options
       const signs = [reply.file, bootFileName, vendorClass, vendorOptions, tftpServerName, ipxe]
-      const told = signs.some((sign) => sign) || reply.siaddr !== '0.0.0.0'
+      const leaves = vendorOptions?.toString('latin1') === LOCAL_BOOT
+      if (leaves) assert.equal(vendorClass, 'PXEClient')
+      const signed = leaves ? [reply.file, bootFileName, tftpServerName, ipxe] : signs
+      const told = signed.some((sign) => sign) || reply.siaddr !== '0.0.0.0'
       assert.equal(told, bootFile !== null, 'a boot file and its options come together')
       if (bootFile !== null) assert.equal(boot, 'ramdisk', JSON.stringify({ facts, request }))
       if (bootFile !== null) served++

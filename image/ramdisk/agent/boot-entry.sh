@@ -18,11 +18,19 @@ write_boot_entry() {
   loader=$(find_loader $((start * sector_size)))
   [ -n "$loader" ] || fail boot-entry "partition $number of the image, its EFI system partition, holds no x64 boot loader"
   say "making the boot entry for $loader"
-  for old in $(efibootmgr | sed -n "s/^Boot\([0-9A-F]\{4\}\)[* ] $boot_label\(\t.*\)\{0,1\}$/\1/p"); do
+  for old in $(our_entries); do
     efibootmgr -q -b "$old" -B
   done
   efibootmgr -q --create --disk "$disk" --part "$number" --label $boot_label --loader "$loader" 2>/run/efi.err ||
     fail boot-entry "the firmware does not take a boot entry: $(tail -n 2 /run/efi.err)"
+  # First in the order it is now; and the next boot goes there even where firmware or BMC puts the network before it again.
+  efibootmgr -q --bootnext "$(our_entries | head -n 1)" 2>/run/efi.err ||
+    say "the firmware does not take a next boot entry: $(tail -n 2 /run/efi.err)"
+}
+
+# The numbers of the entries with our label.
+our_entries() {
+  efibootmgr | sed -n "s/^Boot\([0-9A-F]\{4\}\)[* ] $boot_label\(\t.*\)\{0,1\}$/\1/p"
 }
 
 # find_loader OFFSET: a distribution's own loader before the fallback one, the signed shim before all; as the

@@ -1,6 +1,6 @@
 // PXE firmware: takes a boot file by TFTP. BIOS ROMs, UEFI, and whatever else names a client architecture.
 
-import { PXE_TAKE_THE_FILE } from '../../wire/pxe.ts'
+import { PXE_LOCAL_BOOT, PXE_TAKE_THE_FILE } from '../../wire/pxe.ts'
 import type { Firmware } from '../firmware.ts'
 import type { Client } from './client.ts'
 
@@ -8,6 +8,7 @@ const isPxe = ({ vendorClass, arch }: Client) => vendorClass.startsWith('PXEClie
 
 // The class and the discovery control only together: with the class alone, UEFI goes to port 4011 and hangs there.
 const answer = { vendorClass: 'PXEClient', vendorOptions: PXE_TAKE_THE_FILE }
+const leave = { vendorClass: 'PXEClient', vendorOptions: PXE_LOCAL_BOOT }
 
 const bootFile: Firmware['bootFile'] = ({ architecture, archText }) =>
   architecture?.loader
@@ -18,14 +19,16 @@ export const pxeBios: Firmware = {
   name: 'pxe-bios',
   matches: (client) => isPxe(client) && client.architecture?.firmware === 'bios',
   bootFile,
-  answer
+  answer,
+  leave
 }
 
 export const pxeUefi: Firmware = {
   name: 'pxe-uefi',
   matches: (client) => isPxe(client) && client.architecture?.firmware === 'uefi',
   bootFile,
-  answer
+  answer,
+  leave
 }
 
-export const pxeOther: Firmware = { name: 'pxe-other', matches: isPxe, bootFile, answer }
+export const pxeOther: Firmware = { name: 'pxe-other', matches: isPxe, bootFile, answer, leave }

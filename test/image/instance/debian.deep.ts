@@ -1,11 +1,12 @@
 // The debian image from power-on to its completion signal, by either firmware, with the config-drive that Seedling writes: minutes each,
 // so not part of the gate. Run it by hand: npx tap test/image/instance/debian.deep.ts
 
-import { execFileSync } from 'node:child_process'
+import { execFile, execFileSync } from 'node:child_process'
 import { readFileSync, statSync } from 'node:fs'
 import { createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 import t from 'tap'
 import { bootMachine, deployedDisk, metadataServer, sampleImage, workFolder } from './machine.ts'
 import type { Firmware } from './machine.ts'
@@ -99,89 +100,76 @@ for (const firmware of firmwares) {
       let machine = bootMachine(hardware)
       t.teardown(() => machine.stop())
 
-      const ssh = (command: string) =>
-        execFileSync(
+      const ssh = async (command: string): Promise<string> => {
+        const { stdout } = await promisify(execFile)(
           'ssh',
           [
+            ...['-p', String(sshPort), '-i', key, '-o', 'BatchMode=yes', '-o', 'ConnectTimeout=10'],
             ...[
-              '-p',
-              String(sshPort),
-              '-i',
-              key,
               '-o',
-              'BatchMode=yes',
-              '-o',
-              'ConnectTimeout=10',
-              '-o',
-              'LogLevel=ERROR'
-            ],
-            ...[
+              'LogLevel=ERROR',
               '-o',
               'StrictHostKeyChecking=no',
               '-o',
-              'UserKnownHostsFile=/dev/null',
-              'debian@127.0.0.1',
-              command
-            ]
+              'UserKnownHostsFile=/dev/null'
+            ],
+            ...['debian@127.0.0.1', command]
           ],
-          { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'], timeout: 60_000 }
-        ).trim()
-      const wait = () => new Promise((done) => setTimeout(done, 500))
-      /** Asks until it succeeds. */
-      const until = async <T>(ask: () => T | undefined | false, seconds: number): Promise<T> => {
-        for (const end = machine.seconds() + seconds; machine.seconds() < end; await wait()) {
-          try {
-            const answer = ask()
-            if (answer) return answer
-          } catch {
-            // not yet
-          }
+          { timeout: 60_000 }
+        )
+        return stdout.trim()
+      }
+      /** Asks until the answer is yes, and tells when that was. */
+      const until = async (what: string, ask: () => boolean | Promise<boolean>): Promise<void> => {
+        const end = machine.seconds() + 600
+        while (!(await Promise.resolve(ask()).catch(() => false))) {
+          if (machine.seconds() > end)
+            throw new Error(`${what}: not within 600 s; the console ends:\n${machine.console.slice(-4000)}`)
+          await new Promise((done) => setTimeout(done, 500))
         }
-        throw new Error(`gave up after ${seconds} s; the console ends:\n${machine.console.slice(-4000)}`)
+        t.comment(`${firmware}: ${what} after ${machine.seconds()} s`)
       }
       const signals = () => server.calls.filter(({ path }) => path === '/signal')
+      const polls = () => server.calls.filter(({ method, path }) => method === 'GET' && path === requestPath)
 
-      await machine.seen(/login: /, 600)
-      t.comment(`${firmware}: login prompt after ${machine.seconds()} s`)
-      await until(() => ssh('true') === '', 300).catch(() => {})
-      const sshAfter = await until(() => ssh('echo in') === 'in' && machine.seconds(), 600)
-      t.comment(`${firmware}: SSH login after ${sshAfter} s`)
-      await machine.seen(/Cloud-init v\. \S+ finished/, 600)
-      t.comment(`${firmware}: cloud-init done after ${machine.seconds()} s`)
-      await until(() => signals().length >= 2, 300)
-      t.comment(`${firmware}: completion signals after ${machine.seconds()} s`)
+      await Promise.all([
+        until('SSH login', async () => (await ssh('hostname')) === hostname),
+        until('cloud-init done', () => /Cloud-init v\. \S+ finished/.test(machine.console)),
+        until('completion signals', () => signals().length >= 2)
+      ])
 
-      t.equal(ssh('hostname'), hostname)
-      t.equal(ssh('cat /etc/user-data-was-here; ls /run/ran'), 'yes/run/ran')
-      t.equal(ssh('sudo whoami'), 'root')
-      t.match(ssh('cloud-init status'), 'status: done')
-      t.equal(ssh('systemctl is-active os-collect-config systemd-resolved ssh'), 'active\nactive\nactive')
-      t.equal(ssh('systemctl list-units --failed --no-legend --plain'), '')
-      t.equal(ssh('sudo sshd -T | grep ^passwordauthentication'), 'passwordauthentication no')
-      t.equal(ssh('[ -d /sys/firmware/efi ] && echo uefi || echo bios'), firmware)
-      const rootBytes = Number(ssh('df -B1 --output=size / | tail -n 1'))
+      t.equal(await ssh('hostname'), hostname)
+      t.equal(await ssh('cat /etc/user-data-was-here; ls /run/ran'), 'yes/run/ran')
+      t.equal(await ssh('sudo whoami'), 'root')
+      t.match(await ssh('cloud-init status'), 'status: done')
+      t.equal(
+        await ssh('systemctl is-active os-collect-config systemd-resolved ssh'),
+        'active\nactive\nactive'
+      )
+      t.equal(await ssh('systemctl list-units --failed --no-legend --plain'), '')
+      t.equal(await ssh('sudo sshd -T | grep ^passwordauthentication'), 'passwordauthentication no')
+      t.equal(await ssh('[ -d /sys/firmware/efi ] && echo uefi || echo bios'), firmware)
+      const rootBytes = Number(await ssh('df -B1 --output=size / | tail -n 1'))
       t.ok(rootBytes > statSync(disk).size - 400 * 1024 * 1024, 'the root filesystem has grown into the disk')
       const body = { Status: 'SUCCESS', UniqueId: 'i-42' }
       const [first, second] = signals().map((call) => ({ ...call, body: JSON.parse(call.body) as object }))
       t.match(first, { method: 'PUT', type: 'application/json', body })
       t.match(second, { method: 'POST', type: 'application/json', body })
       t.comment(
-        ssh(
+        await ssh(
           'systemd-analyze time; systemd-analyze blame | head -n 25; systemd-analyze critical-chain cloud-init.target'
         )
       )
-      t.comment(ssh('free -m; df -m / ; cloud-init analyze blame | head -n 14'))
+      t.comment(await ssh('free -m; df -m / ; cloud-init analyze blame | head -n 14'))
 
-      const polls = server.calls.filter(({ path }) => path === requestPath).length
-      await until(() => server.calls.filter(({ path }) => path === requestPath).length > polls, 120)
-      t.equal(signals().length, 2, 'nothing changed, so the hooks ran once')
+      const before = polls().length
+      await until('another poll', () => polls().length > before)
+      t.equal(signals().length, 2, 'nothing has changed, so the hooks have run once')
 
-      // The second boot: nothing is new, and the signals come again only if something is.
-      ssh('sudo sync')
+      await ssh('sudo sync')
       await machine.stop()
       machine = bootMachine(hardware)
-      await until(() => ssh('hostname') === hostname, 900)
-      t.comment(`${firmware}: second boot, SSH login after ${machine.seconds()} s`)
+      await until('second boot: SSH login', async () => (await ssh('hostname')) === hostname)
     }
   )
 }

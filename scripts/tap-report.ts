@@ -1,12 +1,12 @@
 // Reads tap's TAP stream on stdin and tells people how it goes: a line for each finished file, every failure in full,
 // and as the very last line the count of all assertions, "N passed, N failed, N skipped". The stream is kept in a log.
-// Usage: tap --reporter=tap … | tap-report.ts LOG PASSED FAILED; the numbers are checks done before, added to the count.
-// Exit code 1 when anything failed or the stream ends early.
+// Usage: { tap --reporter=tap …; … } | tap-report.ts LOG RUNS PASSED FAILED. RUNS is how many runs of tap the stream holds, one after
+// the other; PASSED and FAILED are checks done before, added to the count. Exit code 1 when anything failed or a run ended early.
 import { createWriteStream } from 'node:fs'
 import { createInterface } from 'node:readline'
 
 const quietMs = 15_000
-const [log = '', passedBefore = '0', failedBefore = '0'] = process.argv.slice(2)
+const [log = '', runs = '1', passedBefore = '0', failedBefore = '0'] = process.argv.slice(2)
 const raw = createWriteStream(log)
 const began = Date.now()
 const seconds = () => `${Math.round((Date.now() - began) / 1000)} s`
@@ -19,7 +19,7 @@ const say = (line: string) => {
 
 let failing = false
 let files = 0
-let totals: Record<string, number> | undefined
+const totals: Record<string, number>[] = []
 let bailOut = false
 
 for await (const line of createInterface({ input: process.stdin })) {
@@ -31,7 +31,7 @@ for await (const line of createInterface({ input: process.stdin })) {
     const [, verdict, name, time = '0'] = file
     say(`${verdict === 'ok' ? 'ok  ' : 'FAIL'} ${name} (${(Number(time) / 1000).toFixed(1)} s)`)
   } else if (/^ +not ok /.test(line)) say(line)
-  else if (counts) totals = Object.fromEntries(counts[1]!.split(', ').map(parseCount))
+  else if (counts) totals.push(Object.fromEntries(counts[1]!.split(', ').map(parseCount)))
   else if (/^Bail out!/.test(line)) {
     bailOut = true
     say(line)
@@ -42,11 +42,14 @@ for await (const line of createInterface({ input: process.stdin })) {
 clearInterval(heartbeat)
 await new Promise((resolve) => raw.end(resolve))
 
-const { pass = 0, fail = 0, skip = 0, todo = 0 } = totals ?? {}
-// A stream without totals is a test run that did not come to its end.
-const failed = fail + Number(failedBefore) + (totals && !bailOut ? 0 : 1)
+const sum = (name: string) => totals.reduce((total, counts) => total + (counts[name] ?? 0), 0)
+// A run without totals is one that did not come to its end.
+const broken = bailOut || totals.length < Number(runs) ? 1 : 0
+const failed = sum('fail') + Number(failedBefore) + broken
 console.log(`${files} files in ${seconds()}; the full stream is in ${log}`)
-console.log(`${pass + Number(passedBefore)} passed, ${failed} failed, ${skip + todo} skipped`)
+console.log(
+  `${sum('pass') + Number(passedBefore)} passed, ${failed} failed, ${sum('skip') + sum('todo')} skipped`
+)
 process.exitCode = failed > 0 ? 1 : 0
 
 function parseCount(pair: string): [string, number] {

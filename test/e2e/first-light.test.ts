@@ -23,6 +23,7 @@ for (const build of [['image/ramdisk/build'], ['image/ipxe/fetch'], ['image/inst
   if (status !== 0) throw new Error(`${build.join(' ')} failed: ${stderr}`)
 }
 
+t.setTimeout(1_200_000)
 const left = findRack(NAME)
 if (left) await takeDown(left)
 const rack = await putUp({ ...defaults, name: NAME, diskGiB: 1 })
@@ -156,6 +157,8 @@ t.test('rebooted with the network first, each boots its own disk and is served n
 
 t.test('a stranger on the LAN gets no address and no file', async (t) => {
   const namespace = `seedling-${NAME}-guest`
+  // A run that was cut off may have left it.
+  spawnSync('ip', ['netns', 'delete', namespace])
   run(['ip', 'netns', 'add', namespace])
   t.teardown(() => run(['ip', 'netns', 'delete', namespace]))
   run([
@@ -176,7 +179,6 @@ t.test('a stranger on the LAN gets no address and no file', async (t) => {
   run(['ip', '-n', rack.lan.namespace, 'link', 'set', 'guest', 'master', rack.lan.bridge, 'up'])
   run(['ip', '-n', namespace, 'link', 'set', 'eth0', 'up'])
   const [program = '', ...args] = inNamespace(namespace, [
-    'busybox',
     'udhcpc',
     '-f',
     '-n',

@@ -182,13 +182,12 @@ t.test('kill -9 in the middle of commits: every acknowledged one is there', asyn
       setImmediate(one)
     }
     one()`
-  let acknowledged = 0
   for (let round = 0; round < 5; round++) {
     const { stdout, signal } = spawnSync(process.execPath, ['--input-type=module', '-e', script], {
       encoding: 'utf8'
     })
     t.equal(signal, 'SIGKILL')
-    acknowledged = Number(stdout.trim().split('\n').at(-1))
+    const acknowledged = Number(stdout.trim().split('\n').at(-1))
     t.ok(acknowledged > 0)
     const store = openStore(folder)
     const count = (store.db.prepare('SELECT count(*) AS n FROM lease').get() as { n: number }).n

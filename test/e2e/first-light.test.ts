@@ -1,6 +1,6 @@
 // The main job on the virtual rack, with real firmware from powered off to running: one BIOS and one UEFI machine, the tiny
 // image; Seedling killed in the middle of the write; reboots with the network first; strangers on the LAN.
-// first-light.deep.ts goes further, with the real image.
+// first-light.deep.ts does it with the real image.
 
 import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'

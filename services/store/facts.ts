@@ -1,6 +1,6 @@
 // The reads. Every question a decision needs answered is a function here; nobody else writes SQL that reads.
 
-import type { EventKind, StoredEvent } from '../../src/domain/event.ts'
+import type { StoredEvent } from '../../src/domain/event.ts'
 import type { Image, KeyPair } from '../../src/domain/image.ts'
 import type { Instance } from '../../src/domain/instance.ts'
 import type { Node, Port } from '../../src/domain/node.ts'
@@ -64,13 +64,11 @@ export function createFacts(store: Store) {
   const instanceByToken = one<Instance>('SELECT * FROM instance WHERE token = ?')
   const imageById = one<Image>('SELECT * FROM image WHERE id = ?')
   const imageByName = one<Image>('SELECT * FROM image WHERE name = ?')
-  const imageByDigest = one<Image>('SELECT * FROM image WHERE digest = ? LIMIT 1')
   const allImages = many<Image>('SELECT * FROM image ORDER BY name')
   const imageUses = db.prepare('SELECT count(*) AS uses FROM instance WHERE image_id = ?')
   const keypairByName = one<KeyPair>('SELECT * FROM keypair WHERE name = ?')
   const allKeypairs = many<KeyPair>('SELECT * FROM keypair ORDER BY name')
   const leaseByMac = one<Lease>('SELECT * FROM lease WHERE mac = ?')
-  const leaseByIp = one<Lease>('SELECT * FROM lease WHERE ip = ? ORDER BY expires_at DESC LIMIT 1')
   const allLeases = many<Lease>('SELECT * FROM lease ORDER BY ip')
   const reservedIps = db.prepare('SELECT reserved_ip AS ip FROM port WHERE reserved_ip IS NOT NULL').pluck()
   const leasedIps = db.prepare('SELECT ip FROM lease WHERE expires_at > ?').pluck()
@@ -94,11 +92,6 @@ export function createFacts(store: Store) {
     machineByMac: (mac: Mac): MachineFacts => machineOf(portByMac(mac)),
     /** By reserved address, as the metadata service needs it. */
     machineByIp: (ip: Ip): MachineFacts => machineOf(portByIp(ip)),
-    /** By a node's UUID, through its first port. */
-    machineByNode: (uuid: string): MachineFacts => {
-      const facts = machineOf(portsOfNode(uuid)[0] ?? null)
-      return facts.node ? facts : { ...facts, node: unsealed(nodeByUuid(uuid)), order: latestOrder(uuid) }
-    },
     nodeByUuid: (uuid: string) => unsealed(nodeByUuid(uuid)),
     nodeByName: (name: string) => unsealed(nodeByName(name)),
     /** The nodes whose BMC has this address (there may be several behind different ports). */
@@ -108,7 +101,6 @@ export function createFacts(store: Store) {
     nodes: () => allNodes().map((node) => unsealed(node) as Node),
     portByMac,
     portByUuid,
-    portByIp,
     portsOfNode,
     ports: () => allPorts(),
     latestOrder,
@@ -121,13 +113,11 @@ export function createFacts(store: Store) {
     instanceByToken,
     imageById,
     imageByName,
-    imageByDigest,
     images: () => allImages(),
     imageInUse: (id: string) => (imageUses.get(id) as { uses: number }).uses > 0,
     keypairByName,
     keypairs: () => allKeypairs(),
     leaseByMac,
-    leaseByIp,
     leases: () => allLeases(),
     /** The lowest address of the pool that nobody has reserved or holds a lease on; null when the pool is used up. */
     freeAddress(subnet: Subnet, now: number): Ip | null {
@@ -143,8 +133,6 @@ export function createFacts(store: Store) {
     events: (after: number, limit: number) => eventsAfter(after, limit),
     eventsOfNode: (nodeUuid: string, after: number, limit: number) => eventsOfNode(nodeUuid, after, limit),
     /** Events added or repeated since `since` (ms), for followers. */
-    eventsChangedSince: (since: number, limit: number) => eventsChanged(since, limit),
-    countEvents: (kind: EventKind) =>
-      (db.prepare('SELECT count(*) AS n FROM event WHERE kind = ?').get(kind) as { n: number }).n
+    eventsChangedSince: (since: number, limit: number) => eventsChanged(since, limit)
   }
 }

@@ -6,38 +6,15 @@ import { Type, type Static } from 'typebox'
 import { Compile } from 'typebox/compile'
 import type { OrderLimits } from '../src/decide/order.ts'
 import { AppError } from '../src/domain/error.ts'
-import type { Subnet } from '../src/domain/subnet.ts'
-import { parseCidr, parseIp } from '../src/wire/address.ts'
+import { Ip, NetworkSchema, readNetwork, type NetworkConfig } from './network-config.ts'
 
-const Ip = Type.String({ pattern: '^\\d{1,3}(\\.\\d{1,3}){3}$', description: 'an IPv4 address' })
 const Port = Type.Integer({ minimum: 1, maximum: 65535 })
 const Seconds = Type.Integer({ minimum: 0, maximum: 7 * 86400 })
-
-const SubnetSchema = Type.Object(
-  {
-    cidr: Type.String({ description: 'network and prefix length, "192.0.2.0/24"' }),
-    pool: Type.Object({ start: Ip, end: Ip }, { additionalProperties: false }),
-    gateway: Type.Optional(Ip),
-    dns: Type.Optional(Type.Array(Ip)),
-    ntp: Type.Optional(Type.Array(Ip)),
-    domain: Type.Optional(Type.String({ minLength: 1, maxLength: 253 })),
-    mtu: Type.Optional(Type.Integer({ minimum: 576, maximum: 65535 })),
-    leaseSeconds: Type.Optional(Type.Integer({ minimum: 120, maximum: 30 * 86400 }))
-  },
-  { additionalProperties: false }
-)
 
 const ConfigSchema = Type.Object(
   {
     dataDir: Type.String({ minLength: 1, description: 'folder for the database, keys and images' }),
-    network: Type.Object(
-      {
-        interface: Type.String({ minLength: 1, maxLength: 15, description: 'the link the machines are on' }),
-        address: Ip,
-        subnets: Type.Array(SubnetSchema, { minItems: 1 })
-      },
-      { additionalProperties: false }
-    ),
+    network: NetworkSchema,
     http: Type.Optional(Type.Object({ port: Type.Optional(Port) }, { additionalProperties: false })),
     api: Type.Object(
       {
@@ -87,7 +64,7 @@ const ConfigSchema = Type.Object(
 /** The effective configuration: every default filled in, every path absolute. */
 export type Config = {
   dataDir: string
-  network: { interface: string; address: string; subnets: Subnet[] }
+  network: NetworkConfig
   http: { port: number }
   /** `address` null: no TCP listener, only the Unix socket. */
   api: { address: string | null; port: number; socket: string }
@@ -121,8 +98,9 @@ export function loadConfig(file: string): Config {
 /** The pure part of `loadConfig`: the parsed JSON → the effective configuration. */
 export function checkConfig(json: unknown, folder: string, file = 'the configuration'): Config {
   const faults = schemaFaults(json)
-  if (faults.length === 0) faults.push(...networkFaults(json as Static<typeof ConfigSchema>))
-  if (faults.length > 0)
+  const network =
+    faults.length === 0 ? readNetwork((json as Static<typeof ConfigSchema>).network, faults) : undefined
+  if (faults.length > 0 || !network)
     throw new AppError(
       'bad-config',
       `${file}: ${faults.length} fault${faults.length > 1 ? 's' : ''}\n  ${faults.join('\n  ')}`,
@@ -134,20 +112,7 @@ export function checkConfig(json: unknown, folder: string, file = 'the configura
   const path = (name: string) => resolve(folder, name)
   return {
     dataDir: path(given.dataDir),
-    network: {
-      interface: given.network.interface,
-      address: given.network.address,
-      subnets: given.network.subnets.map((subnet) => ({
-        cidr: subnet.cidr,
-        pool: subnet.pool,
-        gateway: subnet.gateway ?? null,
-        dns: subnet.dns ?? [],
-        ntp: subnet.ntp ?? [],
-        domain: subnet.domain ?? null,
-        mtu: subnet.mtu ?? null,
-        leaseSeconds: subnet.leaseSeconds ?? 3600
-      }))
-    },
+    network,
     http: { port: given.http?.port ?? 80 },
     api: { address: given.api.address ?? null, port: given.api.port ?? 6385, socket: path(given.api.socket) },
     boot: {
@@ -184,49 +149,4 @@ function schemaFaults(json: unknown): string[] {
     else if (error.keyword !== 'boolean') faults.push(`"${where || 'the whole file'}" ${error.message}`)
   }
   return [...new Set(faults)]
-}
-
-function networkFaults(config: Static<typeof ConfigSchema>): string[] {
-  const faults: string[] = []
-  const address = parseIp(config.network.address)
-  if (address === undefined) faults.push(`"network.address" ${config.network.address} is not an IPv4 address`)
-  let served = false
-  config.network.subnets.forEach((subnet, index) => {
-    const name = `network.subnets.${index}`
-    const range = parseCidr(subnet.cidr)
-    if (!range) {
-      faults.push(
-        `"${name}.cidr" ${subnet.cidr} is not a network such as 192.0.2.0/24 (host bits must be zero)`
-      )
-      return
-    }
-    const inside = (ip: string) => {
-      const value = parseIp(ip)
-      return value !== undefined && value > range.first && value < range.last
-    }
-    if (inside(config.network.address)) served = true
-    if (!inside(subnet.pool.start))
-      faults.push(`"${name}.pool.start" ${subnet.pool.start} is not a host address in ${subnet.cidr}`)
-    if (!inside(subnet.pool.end))
-      faults.push(`"${name}.pool.end" ${subnet.pool.end} is not a host address in ${subnet.cidr}`)
-    const start = parseIp(subnet.pool.start) ?? 0
-    const end = parseIp(subnet.pool.end) ?? 0
-    if (start > end)
-      faults.push(`"${name}.pool" starts (${subnet.pool.start}) after it ends (${subnet.pool.end})`)
-    if (address !== undefined && address >= start && address <= end)
-      faults.push(
-        `"${name}.pool" contains Seedling's own address ${config.network.address}; leave it out of the pool`
-      )
-    if (subnet.gateway !== undefined) {
-      if (!inside(subnet.gateway)) faults.push(`"${name}.gateway" ${subnet.gateway} is not in ${subnet.cidr}`)
-      const gateway = parseIp(subnet.gateway) ?? 0
-      if (gateway >= start && gateway <= end)
-        faults.push(`"${name}.pool" contains the gateway ${subnet.gateway}`)
-    }
-    for (const ip of [...(subnet.dns ?? []), ...(subnet.ntp ?? [])])
-      if (parseIp(ip) === undefined) faults.push(`"${name}" names ${ip}, which is not an IPv4 address`)
-  })
-  if (!served && faults.length === 0)
-    faults.push(`"network.address" ${config.network.address} is in none of "network.subnets"`)
-  return faults
 }

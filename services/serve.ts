@@ -13,6 +13,7 @@ import { agentRoutes } from './boot/agent.ts'
 import { openBootFiles } from './boot/files.ts'
 import { startBoot } from './boot/server.ts'
 import { startConductor } from './conductor/conductor.ts'
+import { startLeaseClock } from './clock.ts'
 import { loadConfig } from './config.ts'
 import { startDhcp } from './dhcp/server.ts'
 import { startImages } from './images/images.ts'
@@ -25,6 +26,7 @@ import { loadLoaders } from './tftp/loaders.ts'
 import { startTftp } from './tftp/server.ts'
 
 const TFTP_PORT = 69
+const PROXY_DHCP_PORT = 4011
 
 /** Runs `seedling serve`; resolves when everything serves. AppError when the configuration or the host does not allow it. */
 export async function serve(args: string[]): Promise<void> {
@@ -36,6 +38,8 @@ export async function serve(args: string[]): Promise<void> {
   const facts = createFacts(store)
   const apply = createApply(store)
   const now = () => Date.now()
+  const clock = startLeaseClock({ store, facts, apply })
+  const leaseNow = clock.now
   const token = () => randomBytes(32).toString('hex')
   const { address, interface: link } = config.network
   const url = machineUrl(address, config.http.port)
@@ -46,6 +50,10 @@ export async function serve(args: string[]): Promise<void> {
   // Ours now: no child of ours is to take them for its own.
   for (const name of ['LISTEN_PID', 'LISTEN_FDS', 'LISTEN_FDNAMES']) delete process.env[name]
   const dhcpSockets = await listenDhcp({ interface: link, address }, inherited)
+  const proxySocket =
+    config.network.dhcp.mode === 'proxy'
+      ? await listenDatagrams('proxydhcp', { address, port: PROXY_DHCP_PORT }, inherited)
+      : undefined
   const tftpSocket = await listenDatagrams('tftp', { address, port: TFTP_PORT }, inherited)
 
   const files = await openBootFiles(config.boot)
@@ -57,7 +65,7 @@ export async function serve(args: string[]): Promise<void> {
     console: config.boot.console,
     kernelArguments: config.boot.kernelArguments
   }
-  const common = { config, store, facts, apply, log, now }
+  const common = { config, store, facts, apply, log, now, leaseNow }
 
   const bmcs = startBmcs({ now: () => performance.now(), random: randomBytes, log })
   const conductor = startConductor({
@@ -87,7 +95,7 @@ export async function serve(args: string[]): Promise<void> {
     loaders,
     settings
   })
-  const dhcp = startDhcp({ ...common, sockets: dhcpSockets, wake })
+  const dhcp = startDhcp({ ...common, sockets: { ...dhcpSockets, proxy: proxySocket }, wake })
   const api = await startApi({ ...common, token, wake, images, inherited })
   log.info({ url, link, loaders: [...loaders.keys()] }, 'serving')
 
@@ -101,6 +109,7 @@ export async function serve(args: string[]): Promise<void> {
     await conductor.close()
     await bmcs.close()
     await files.close()
+    clock.close()
     store.close()
     log.info('stopped')
     process.exit(0)

@@ -12,12 +12,14 @@ import type { ApiDeps } from './deps.ts'
  */
 export function withReservedIp(
   port: Port,
-  { config, facts, now }: Pick<ApiDeps, 'config' | 'facts' | 'now'>
+  { config, facts, leaseNow }: Pick<ApiDeps, 'config' | 'facts' | 'leaseNow'>
 ): Port {
   if (!port.pxeEnabled) return port
   const subnet = subnetOf(port, config.network.subnets)
+  // Beside another DHCP server, the addresses are that server's.
+  if (subnet.pool === null) return { ...port, reservedIp: null }
   if (port.reservedIp !== null && contains(subnet, port.reservedIp)) return port
-  const reservedIp = facts.freeAddress(subnet, now())
+  const reservedIp = facts.freeAddress(subnet, leaseNow())
   if (reservedIp === null)
     throw new AppError(
       'pool-exhausted',
@@ -27,9 +29,10 @@ export function withReservedIp(
   return { ...port, reservedIp }
 }
 
-/** `physical_network` names a subnet by its cidr; anything else means the first one. */
-function subnetOf(port: Port, subnets: readonly Subnet[]): Subnet {
-  return subnets.find(({ cidr }) => cidr === port.physicalNetwork) ?? (subnets[0] as Subnet)
+/** `physical_network` names a subnet, or gives its cidr; anything else means the first one. */
+function subnetOf({ physicalNetwork: named }: Port, subnets: readonly Subnet[]): Subnet {
+  const found = subnets.find(({ name, cidr }) => named !== null && (name === named || cidr === named))
+  return found ?? (subnets[0] as Subnet)
 }
 
 function contains(subnet: Subnet, ip: string): boolean {

@@ -28,6 +28,8 @@ export type ApiDeps = {
   apply: Apply
   log: Logger
   now: () => number
+  /** The lease clock, ms (services/clock.ts). */
+  leaseNow: () => number
   /** Tells the conductor that a node has something to do; a hint. */
   wake: (nodeUuid: string) => void
   /** 256 random bits, hex. */

@@ -22,6 +22,7 @@ const STATUS: Readonly<Record<ErrorCode, number>> = {
   unauthorized: 401,
   'too-large': 413,
   'storage-full': 507,
+  'foreign-dhcp': 409,
   'bad-config': 500,
   'unsafe-network': 500,
   'state-locked': 500,

@@ -36,7 +36,12 @@ export function inventoryRoutes(app: App, deps: ApiDeps): void {
   app.get('/v1/leases', async () => ({
     leases: facts.leases().map((lease) => {
       const port = facts.portByMac(lease.mac)
-      return leaseView(lease, now(), port, port ? facts.nodeByUuid(port.nodeUuid) : null)
+      return leaseView(
+        lease,
+        { now: now(), leaseNow: deps.leaseNow() },
+        port,
+        port ? facts.nodeByUuid(port.nodeUuid) : null
+      )
     })
   }))
 }

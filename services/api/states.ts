@@ -162,7 +162,7 @@ export function stateRoutes(app: App, deps: ApiDeps): void {
     const unsupported = (what: string): Json => ({ result: false, reason: `Seedling does not do ${what}` })
     const bmc = check(() => void bmcAccess(node))
     const boot = check(() => {
-      if (!facts.portsOfNode(node.uuid).some((port) => port.pxeEnabled && port.reservedIp !== null))
+      if (!facts.portsOfNode(node.uuid).some((port) => port.pxeEnabled))
         throw new AppError(
           'bad-request',
           'no port with pxe_enabled: the machine cannot boot from the network'

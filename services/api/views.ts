@@ -227,12 +227,19 @@ export function deploymentView(
   }
 }
 
-export function leaseView(lease: Lease, now: number, port: Port | null, node: Node | null): Json {
+/** Leases run on a clock of their own; its reader wants to know how long from now. */
+export function leaseView(
+  lease: Lease,
+  { now, leaseNow }: { now: number; leaseNow: number },
+  port: Port | null,
+  node: Node | null
+): Json {
   return {
     mac: lease.mac,
     ip: lease.ip,
-    state: lease.state === 'bound' && lease.expiresAt <= now ? 'expired' : lease.state,
-    expires_at: time(lease.expiresAt),
+    kind: lease.kind,
+    state: lease.state === 'bound' && lease.expiresAt <= leaseNow ? 'expired' : lease.state,
+    expires_at: time(now + lease.expiresAt - leaseNow),
     hostname: lease.hostname,
     node_uuid: node?.uuid ?? null,
     node_name: node?.name ?? null,

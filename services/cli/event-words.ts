@@ -50,6 +50,20 @@ const WORDS: { readonly [K in EventKind]: (detail: EventDetail[K]) => string } =
   'dhcp-answered': ({ type, ip, client, bootFile, reason }) =>
     `DHCP ${type} ${ip} to ${client}${bootFile ? `, boot file ${bootFile}` : ', no boot file'} (${reason})`,
   'dhcp-ignored': ({ type, client, reason }) => `DHCP ${type} of ${client} not answered: ${reason}`,
+  'address-conflict': ({ ip, holder, times }) =>
+    holder
+      ? `${ip} is in use by ${holder}, which is not this machine; find that one, or give this machine another address`
+      : `${ip} was declined ${times} times in a row: somebody else uses it`,
+  'boot-file-changed': ({ client, visits, from, to }) =>
+    to
+      ? `${client} came ${visits} times and got no further with ${from ?? 'nothing'}; now it is told ${to}`
+      : `${client} came ${visits} times and got no further; it is told no boot file any more in this attempt`,
+  'foreign-dhcp': ({ state, servers }) => {
+    const names = servers.map(({ address, mac, kind }) => `${address} (${mac ?? 'MAC unknown'}, ${kind})`)
+    return state === 'seen'
+      ? `another DHCP server is on the link: ${names.join(', ')}; Seedling stands down until it is gone`
+      : 'the other DHCP server is gone; Seedling serves again'
+  },
   'file-served': ({ protocol, name, bytes: size, milliseconds }) =>
     `${name} served by ${protocol.toUpperCase()}: ${bytes(size)} in ${span(milliseconds)}`,
   'file-refused': ({ protocol, name, reason }) => `${name} refused by ${protocol.toUpperCase()}: ${reason}`,

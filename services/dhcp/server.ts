@@ -1,15 +1,27 @@
-// DHCP on port 67: packets in, one transaction for all that lie in the socket, answers out. What to answer is decided in
-// src/decide/dhcp.ts.
+// DHCP on port 67, and on 4011 as a proxy: packets in, one transaction for all that lie in the socket, answers out. What to answer is decided
+// in src/decide/dhcp.ts and src/decide/proxy-dhcp.ts.
 
 import type { RemoteInfo, Socket } from 'node:dgram'
 import type { Logger } from 'pino'
-import { decideDhcp, type DhcpAnswer, type DhcpSettings, type DhcpVerdict } from '../../src/decide/dhcp.ts'
+import { stagesAfter, type BootStages } from '../../src/decide/boot-stage.ts'
+import {
+  decideDhcp,
+  type DhcpAnswer,
+  type DhcpFacts,
+  type DhcpSettings,
+  type DhcpVerdict
+} from '../../src/decide/dhcp.ts'
+import { placeOf } from '../../src/decide/dhcp-place.ts'
+import { addressShown, decideProxyDhcp, type ProxyDoor } from '../../src/decide/proxy-dhcp.ts'
+import { macFromBytes, type Ip, type Mac } from '../../src/wire/address.ts'
 import { decodeDhcp, encodeDhcp, type DhcpMessage } from '../../src/wire/dhcp.ts'
 import { WireError } from '../../src/wire/wire-error.ts'
 import type { Config } from '../config.ts'
 import type { Apply } from '../store/apply.ts'
 import type { Facts } from '../store/facts.ts'
 import type { Store } from '../store/open.ts'
+import { createDiscoveryPool } from './discovery-pool.ts'
+import { gather } from './gather.ts'
 
 export type DhcpDeps = {
   config: Pick<Config, 'network' | 'http'>
@@ -19,84 +31,196 @@ export type DhcpDeps = {
   log: Logger
   /** Milliseconds since the epoch. */
   now: () => number
-  /** From `listenDhcp` (services/listen.ts): all are read, `send` answers. `close` closes them. */
-  sockets: { receive: Socket[]; send: Socket }
+  /** The lease clock, ms (services/clock.ts). */
+  leaseNow: () => number
+  /** From `listenDhcp` (services/listen.ts): all are read, `send` answers; `proxy` is port 4011. `close` closes them. */
+  sockets: { receive: Socket[]; send: Socket; proxy?: Socket | undefined }
   /** Told of a node whose order got a tick; a hint. */
   wake: (nodeUuid: string) => void
+  /** Another DHCP server that must not be on the link; null: there is none. */
+  foreign?: () => DhcpFacts['foreign']
+  /** Looks whether somebody answers at an address that is offered; what it found before. */
+  conflicts?: { probe(ip: Ip, macs: readonly Mac[]): void; conflict(ip: Ip): DhcpFacts['conflict'] }
 }
 
-export type DhcpCounters = { received: number; malformed: number; answered: number; ignored: number }
+export type DhcpCounters = {
+  received: number
+  malformed: number
+  answered: number
+  ignored: number
+  /** Not looked into, because too many strangers asked at once. */
+  dropped: number
+}
 
-type Arrived = { bytes: Buffer; from: RemoteInfo }
-type Decided = { request: DhcpMessage; verdict: DhcpVerdict; nodeUuid: string | null }
+type Arrived = { bytes: Buffer; from: RemoteInfo; port: 67 | 4011; at: number; mac: Mac }
+type Decided = { request: DhcpMessage; verdict: DhcpVerdict; nodeUuid: string | null; arrived: Arrived }
+
+/** Strangers' packets that may wait: enrolled machines come first, and what strangers can ask of us is bounded. */
+const MAX_STRANGERS = 256
+const STRANGERS_TOLD_MILLISECONDS = 10_000
 
 /** Serves DHCP until `close`, which resolves when the sockets are closed. */
 export function startDhcp(deps: DhcpDeps): { counters: Readonly<DhcpCounters>; close(): Promise<void> } {
-  const { config, store, facts, apply, now, sockets, wake } = deps
+  const { config, store, facts, apply, now, leaseNow, sockets, wake } = deps
+  const { mode, probeConflicts } = config.network.dhcp
   const log = deps.log.child({ service: 'dhcp' })
-  const counters: DhcpCounters = { received: 0, malformed: 0, answered: 0, ignored: 0 }
+  const counters: DhcpCounters = { received: 0, malformed: 0, answered: 0, ignored: 0, dropped: 0 }
   const settings: DhcpSettings = {
     address: config.network.address,
     httpPort: config.http.port,
     subnets: config.network.subnets,
+    // It takes a packet socket, and so a capability that the service does not have; a client without an address that
+    // cannot hear broadcasts has yet to be met (RFC 2131 4.1 allows them).
     unicastWithoutArp: false
   }
-  let waiting: Arrived[] = []
+  const conflict = (ip: Ip) => deps.conflicts?.conflict(ip) ?? null
+  const pool = createDiscoveryPool({ facts, leaseNow, inUse: (ip) => conflict(ip) !== null })
+  const stages = new Map<Mac, BootStages>()
+  const gathering = { facts, pool, stages, conflict, foreign: deps.foreign ?? (() => null) }
+  const strangersServed = mode === 'listen' || config.network.subnets.some(({ discovery }) => discovery)
+  let enrolled: Arrived[] = []
+  let strangers: Arrived[] = []
+  let unanswered = 0
   let closed = false
 
-  function receive(bytes: Buffer, from: RemoteInfo): void {
+  function receive(bytes: Buffer, from: RemoteInfo, port: 67 | 4011): void {
     counters.received++
+    // Before anything is decoded: whose packet is it? A flood of strangers' costs no more than this.
+    const mac = bytes.length >= 34 && bytes[2] === 6 ? macFromBytes(bytes, 28) : ''
+    const arrived = { bytes, from, port, at: now(), mac }
+    const ours = facts.isEnrolled(mac)
+    if (!ours && !strangersServed) {
+      ignoreUnread(arrived)
+      return
+    }
+    if (!ours && strangers.length >= MAX_STRANGERS) {
+      counters.dropped++
+      return
+    }
     // One turn of the event loop reads what the socket holds; the whole lot then shares one commit.
-    if (waiting.length === 0) setImmediate(serve)
-    waiting.push({ bytes, from })
+    if (enrolled.length + strangers.length === 0) setImmediate(serve)
+    if (ours) enrolled.push(arrived)
+    else strangers.push(arrived)
   }
+
+  /** A stranger where strangers get nothing: counted, and looked into only for who reads the debug log. */
+  function ignoreUnread(arrived: Arrived): void {
+    if (!log.isLevelEnabled('debug') && arrived.mac !== '') {
+      counters.ignored++
+      unanswered++
+      return
+    }
+    const request = decode(arrived)
+    if (!request) return
+    const place = placeOf(request, settings)
+    const verdict = decideDhcp(request, place, gather(request, place, gathering), settings, time())
+    counters.ignored++
+    unanswered++
+    logDecision(request, verdict, 0)
+  }
+
+  const time = () => ({ now: now(), leaseNow: leaseNow() })
 
   function serve(): void {
     if (closed) return
     const started = performance.now()
-    const requests = decodeAll()
+    const arrived = [...enrolled, ...strangers]
+    enrolled = []
+    strangers = []
+    const requests = arrived.flatMap((one) => {
+      const request = decode(one)
+      return request ? [{ request, arrived: one }] : []
+    })
     if (requests.length === 0) return
-    const decided = store.commit(() => requests.map(decide))
+    const decided = commit(() => requests.map((one) => decide(one.request, one.arrived)))
     const milliseconds = Math.round((performance.now() - started) * 10) / 10
     for (const { request, verdict, nodeUuid } of decided) {
-      if ('reply' in verdict) send(request, verdict)
+      if ('reply' in verdict && mode !== 'listen') send(request, verdict)
       else counters.ignored++
       logDecision(request, verdict, milliseconds)
       if (nodeUuid && verdict.changes.some((change) => 'tick' in change)) wake(nodeUuid)
     }
   }
 
-  function decodeAll(): DhcpMessage[] {
-    const arrived = waiting
-    waiting = []
-    return arrived.flatMap(({ bytes, from }) => {
-      try {
-        return [decodeDhcp(bytes)]
-      } catch (error) {
-        if (!(error instanceof WireError)) throw error
-        counters.malformed++
-        log.debug({ from: from.address, bytes: bytes.length, code: error.code }, error.message)
-        return []
-      }
-    })
+  /** Nothing leaves that is not on disk: where the disk is full, nobody is answered, and all goes on when there is room again. */
+  function commit(work: () => Decided[]): Decided[] {
+    try {
+      return store.commit(work)
+    } catch (error) {
+      if ((error as { code?: string }).code !== 'SQLITE_FULL') throw error
+      log.error('the disk is full: leases cannot be stored, so DHCP answers nobody; make room in dataDir')
+      return []
+    }
   }
 
-  function decide(request: DhcpMessage): Decided {
-    const machine = facts.machineByMac(request.chaddr)
-    const verdict = decideDhcp(
-      request,
-      { ...machine, lease: facts.leaseByMac(request.chaddr) },
-      settings,
-      now()
-    )
-    apply(verdict.changes)
-    return { request, verdict, nodeUuid: machine.node?.uuid ?? null }
+  function decode({ bytes, from }: Arrived): DhcpMessage | undefined {
+    try {
+      return decodeDhcp(bytes)
+    } catch (error) {
+      if (!(error instanceof WireError)) throw error
+      counters.malformed++
+      log.debug({ from: from.address, bytes: bytes.length, code: error.code }, error.message)
+      return undefined
+    }
+  }
+
+  function decide(request: DhcpMessage, arrived: Arrived): Decided {
+    const place = placeOf(request, settings)
+    const known = gather(request, place, gathering)
+    const verdict =
+      mode === 'proxy'
+        ? decideProxyDhcp(
+            request,
+            doorOf(arrived),
+            place,
+            { ...known, other: seenAt(request) },
+            settings,
+            time()
+          )
+        : decideDhcp(request, place, known, settings, time())
+    if (mode !== 'listen') {
+      apply(verdict.changes)
+      remember(request, known, verdict)
+    }
+    return { request, verdict, nodeUuid: known.node?.uuid ?? null, arrived }
+  }
+
+  const doorOf = ({ port, from }: Arrived): ProxyDoor =>
+    port === 67 ? { port } : { port, from: { address: from.address, port: from.port } }
+
+  function seenAt(request: DhcpMessage) {
+    const ip = addressShown(request)
+    return ip === null ? null : facts.portByIp(ip)
+  }
+
+  /** Hints only: what is on offer, how far a machine came, whose address to look after. */
+  function remember(request: DhcpMessage, known: DhcpFacts, verdict: DhcpVerdict): void {
+    const mac = request.chaddr
+    if (!('reply' in verdict)) {
+      if (verdict.ignore === 'other-server') pool.settle(mac)
+      return
+    }
+    const { reply, kind, bootFile, client } = verdict
+    const answer = reply.options.messageType
+    if (answer === 'offer' && probeConflicts && kind !== 'foreign')
+      deps.conflicts?.probe(
+        reply.yiaddr,
+        known.node ? facts.portsOfNode(known.node.uuid).map((port) => port.address) : [mac]
+      )
+    if (answer !== 'ack') return
+    if (kind === 'discovery') pool.settle(mac)
+    if (known.order?.state === 'open' && request.options.messageType !== 'inform')
+      stages.set(mac, stagesAfter(known.stages, known.order, client, request.xid, bootFile !== null))
+    else stages.delete(mac)
   }
 
   function send(request: DhcpMessage, verdict: DhcpAnswer): void {
     const { address, port } = verdict.destination
     const bytes = encodeDhcp(verdict.reply, request.options.maxMessageSize)
-    sockets.send.send(bytes, port, address, (error) => {
+    // What came by 4011 is answered from there: firewalls and firmware look at the port.
+    const socket =
+      mode === 'proxy' && port !== 68 && port !== 67 ? (sockets.proxy ?? sockets.send) : sockets.send
+    socket.send(bytes, port, address, (error) => {
       if (error) log.warn({ mac: request.chaddr, to: address, error: error.message }, 'DHCP answer not sent')
     })
     counters.answered++
@@ -104,30 +228,41 @@ export function startDhcp(deps: DhcpDeps): { counters: Readonly<DhcpCounters>; c
 
   function logDecision(request: DhcpMessage, verdict: DhcpVerdict, milliseconds: number): void {
     const { messageType: type } = request.options
-    const line = { mac: request.chaddr, type, client: verdict.client, milliseconds }
+    const line = { mac: request.chaddr, type, client: verdict.client, milliseconds, reason: verdict.reason }
     if ('reply' in verdict) {
-      const { reply, destination, bootFile, reason } = verdict
+      const { reply, destination, bootFile } = verdict
       const answer = reply.options.messageType
       log.info(
-        { ...line, answer, ip: reply.yiaddr, to: destination.address, bootFile, reason },
-        `${type} answered`
+        { ...line, answer, ip: reply.yiaddr, to: destination.address, bootFile },
+        mode === 'listen' ? `${type} would be answered` : `${type} answered`
       )
     }
     // Strangers are none of our business, and there may be many of them.
-    else log[verdict.client ? 'info' : 'debug']({ ...line, reason: verdict.ignore }, `${type} ignored`)
+    else log[verdict.client ? 'info' : 'debug'](line, `${type} ignored`)
   }
 
-  const all = new Set([...sockets.receive, sockets.send])
+  const telling = setInterval(() => {
+    if (unanswered > 0 || counters.dropped > 0)
+      log.info(
+        { unanswered, dropped: counters.dropped },
+        'packets of machines that are not enrolled got no answer'
+      )
+    unanswered = 0
+  }, STRANGERS_TOLD_MILLISECONDS)
+
+  const all = new Set([...sockets.receive, sockets.send, ...(sockets.proxy ? [sockets.proxy] : [])])
   for (const socket of all) {
     // On an unconnected UDP socket this is the kernel's word about an earlier answer, a host unreachable say.
     socket.on('error', (error) => log.warn({ error: error.message }, 'DHCP socket'))
   }
-  for (const socket of sockets.receive) socket.on('message', receive)
+  for (const socket of sockets.receive) socket.on('message', (bytes, from) => receive(bytes, from, 67))
+  sockets.proxy?.on('message', (bytes, from) => receive(bytes, from, 4011))
 
   return {
     counters,
     async close() {
       closed = true
+      clearInterval(telling)
       await Promise.all([...all].map((socket) => new Promise<void>((done) => socket.close(() => done()))))
     }
   }

@@ -14,7 +14,8 @@ const REPEAT_MILLISECONDS = 60_000
 const KEY = {
   node: 'uuid',
   port: 'uuid',
-  lease: 'mac',
+  lease: 'ip',
+  clock: 'id',
   image: 'id',
   keypair: 'name',
   instance: 'uuid',
@@ -86,6 +87,9 @@ export function createApply(store: Store): Apply {
 
   return (changes) => {
     for (const change of changes) {
+      // Removing a node takes its ports with it.
+      if ('put' in change) store.changed(change.put)
+      else if ('remove' in change) store.changed(change.remove === 'node' ? 'port' : change.remove)
       if ('event' in change) putEvent(change.event)
       else if ('tick' in change) tick(change)
       else if ('put' in change) upsert(change.put, change.put === 'node' ? sealed(change.row) : change.row)

@@ -5,7 +5,7 @@ import type { Image, KeyPair } from '../../src/domain/image.ts'
 import type { Instance } from '../../src/domain/instance.ts'
 import type { Node, Port } from '../../src/domain/node.ts'
 import type { Order } from '../../src/domain/order.ts'
-import type { Lease, Subnet } from '../../src/domain/subnet.ts'
+import type { ClockMark, Lease, Subnet } from '../../src/domain/subnet.ts'
 import { formatIp, parseIp, type Ip, type Mac } from '../../src/wire/address.ts'
 import type { Store } from './open.ts'
 import { fromRow } from './rows.ts'
@@ -68,9 +68,13 @@ export function createFacts(store: Store) {
   const imageUses = db.prepare('SELECT count(*) AS uses FROM instance WHERE image_id = ?')
   const keypairByName = one<KeyPair>('SELECT * FROM keypair WHERE name = ?')
   const allKeypairs = many<KeyPair>('SELECT * FROM keypair ORDER BY name')
-  const leaseByMac = one<Lease>('SELECT * FROM lease WHERE mac = ?')
+  const leaseByIp = one<Lease>('SELECT * FROM lease WHERE ip = ?')
+  const leasesOfMac = many<Lease>('SELECT * FROM lease WHERE mac = ?')
   const allLeases = many<Lease>('SELECT * FROM lease ORDER BY ip')
+  const clockMark = one<ClockMark>('SELECT * FROM clock WHERE id = 1')
   const reservedIps = db.prepare('SELECT reserved_ip AS ip FROM port WHERE reserved_ip IS NOT NULL').pluck()
+  const enrolledMacs = db.prepare('SELECT address FROM port').pluck()
+  let enrolled = { version: -1, macs: new Set<Mac>() }
   const leasedIps = db.prepare('SELECT ip FROM lease WHERE expires_at > ?').pluck()
   const eventsAfter = many<StoredEvent>('SELECT * FROM event WHERE id > ? ORDER BY id LIMIT ?')
   const eventsOfNode = many<StoredEvent>(
@@ -100,6 +104,7 @@ export function createFacts(store: Store) {
     node: (ident: string) => unsealed(nodeByUuid(ident) ?? nodeByName(ident)),
     nodes: () => allNodes().map((node) => unsealed(node) as Node),
     portByMac,
+    portByIp,
     portByUuid,
     portsOfNode,
     ports: () => allPorts(),
@@ -117,13 +122,23 @@ export function createFacts(store: Store) {
     imageInUse: (id: string) => (imageUses.get(id) as { uses: number }).uses > 0,
     keypairByName,
     keypairs: () => allKeypairs(),
-    leaseByMac,
+    leaseByIp,
+    /** Every address that this MAC was ever promised and nobody since. */
+    leasesOfMac,
     leases: () => allLeases(),
-    /** The lowest address of the pool that nobody has reserved or holds a lease on; null when the pool is used up. */
-    freeAddress(subnet: Subnet, now: number): Ip | null {
-      const taken = new Set([...(reservedIps.all() as Ip[]), ...(leasedIps.all(now) as Ip[])])
-      const end = parseIp(subnet.pool.end) ?? 0
-      for (let value = parseIp(subnet.pool.start) ?? 1; value <= end; value++) {
+    clockMark: () => clockMark(),
+    /** Whether a port with this MAC is enrolled; from memory, so that it costs next to nothing. */
+    isEnrolled(mac: Mac): boolean {
+      const version = store.version('port')
+      if (enrolled.version !== version) enrolled = { version, macs: new Set(enrolledMacs.all() as Mac[]) }
+      return enrolled.macs.has(mac)
+    },
+    /** The lowest address of the pool that nobody has reserved or holds a lease on; null when the pool is used up. `leaseNow` in ms on the lease clock. */
+    freeAddress({ pool }: Pick<Subnet, 'pool'>, leaseNow: number): Ip | null {
+      if (pool === null) return null
+      const taken = new Set([...(reservedIps.all() as Ip[]), ...(leasedIps.all(leaseNow) as Ip[])])
+      const end = parseIp(pool.end) ?? 0
+      for (let value = parseIp(pool.start) ?? 1; value <= end; value++) {
         const ip = formatIp(value)
         if (!taken.has(ip)) return ip
       }

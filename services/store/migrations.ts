@@ -122,5 +122,33 @@ export const MIGRATIONS: readonly string[] = [
   ) STRICT;
   CREATE INDEX event_last ON event(last_at);
   CREATE INDEX event_node ON event(node_uuid, kind, subject, id);
+  `,
+  `
+  -- One row an address rather than one a MAC: an address that was declined stays barred when its machine got another.
+  CREATE TABLE lease_by_ip (
+    ip TEXT PRIMARY KEY,
+    mac TEXT NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('reserved', 'discovery', 'foreign')),
+    state TEXT NOT NULL CHECK (state IN ('bound', 'released', 'declined')),
+    expires_at INTEGER NOT NULL,
+    client_id TEXT,
+    declines INTEGER NOT NULL,
+    hostname TEXT,
+    updated_at INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID;
+  INSERT OR REPLACE INTO lease_by_ip
+    SELECT ip, mac, 'reserved', state, expires_at, NULL, 0, hostname, updated_at FROM lease ORDER BY updated_at;
+  DROP TABLE lease;
+  ALTER TABLE lease_by_ip RENAME TO lease;
+  CREATE INDEX lease_mac ON lease(mac);
+
+  CREATE TABLE clock (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    lease_time INTEGER NOT NULL,
+    wall_time INTEGER NOT NULL,
+    synchronised INTEGER NOT NULL,
+    uptime INTEGER NOT NULL,
+    boot_id TEXT NOT NULL
+  ) STRICT;
   `
 ]

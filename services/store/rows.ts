@@ -1,6 +1,6 @@
 // Rows ⇄ objects: columns are the snake_case of the fields, flags are 0/1, objects are JSON text.
 
-const FLAGS = new Set(['maintenance', 'pxe_enabled'])
+const FLAGS = new Set(['maintenance', 'pxe_enabled', 'synchronised'])
 const JSON_COLUMNS = new Set([
   'driver_info',
   'properties',

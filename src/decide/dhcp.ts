@@ -1,28 +1,43 @@
-// What to answer to a DHCP packet, and why. Only enrolled machines are answered, each with the address that its port has from
-// enrolment on, so ROM, iPXE, ramdisk and installed system get the same one whatever client id they send. What they may
-// boot is the gate's answer.
+// What to answer to a DHCP packet, and why. An enrolled machine has the address that its port got at enrolment, so ROM, iPXE, ramdisk and
+// installed system get the same one whatever client id they send. Strangers are answered only where a subnet has a discovery pool, and
+// never with a boot file. What a machine may boot is the gate's answer.
 
 import type { BootPlan } from '../domain/boot.ts'
 import type { Change } from '../domain/change.ts'
 import type { EventDetail } from '../domain/event.ts'
+import type { Instance } from '../domain/instance.ts'
 import type { Node, Port } from '../domain/node.ts'
 import type { Order } from '../domain/order.ts'
-import type { Lease, Subnet } from '../domain/subnet.ts'
-import { formatIp, netmask, parseCidr, parseIp, type Ip } from '../wire/address.ts'
+import type { Lease, LeaseKind, Subnet } from '../domain/subnet.ts'
+import type { Ip, Mac } from '../wire/address.ts'
 import { BROADCAST_FLAG, NO_ADDRESS, type DhcpMessage } from '../wire/dhcp.ts'
-import { optionCode, type DhcpOptions, type MessageType } from '../wire/dhcp-options.ts'
+import type { MessageType } from '../wire/dhcp-options.ts'
+import { choiceOf, MOST_VISITS, visitsBefore, type BootStages } from './boot-stage.ts'
 import { dhcpDestination, type DhcpDestination } from './dhcp-destination.ts'
-import { bootPlace, firmwareOf, type BootFile, type Firmware, type FirmwareName } from './firmware.ts'
+import { contains, type DhcpPlace } from './dhcp-place.ts'
+import { echoed, emptyReply, leaseTimes, networkOptions } from './dhcp-reply.ts'
+import { bootPlace, firmwareOf, type Firmware, type FirmwareName } from './firmware.ts'
 import type { Client } from './firmware/client.ts'
 import { bootPlan } from './gate.ts'
+import { readNetworkOptions } from './network-options.ts'
 
-/** What is known of the machine behind `request.chaddr`; all null for a stranger. */
+/** What is known of the sender of a packet; `port`, `node`, `order` and `instance` are null for a stranger. */
 export type DhcpFacts = {
   port: Port | null
   node: Node | null
   /** The node's latest order, open or not. */
   order: Order | null
+  instance: Instance | null
+  /** Of the machine's reserved address, or a stranger's own; null: it has none. */
   lease: Lease | null
+  /** What the discovery pool has for a stranger: what it has already, else what it asks for, else any. null: nothing. */
+  candidate: Ip | null
+  /** Somebody else was just found to answer at the address; `mac` null: unknown who. */
+  conflict: { mac: Mac | null } | null
+  /** Another DHCP server that must not be on this link; null: there is none. */
+  foreign: { address: Ip; mac: Mac | null } | null
+  /** How far this machine came in earlier tries; a hint. */
+  stages: BootStages | null
 }
 
 export type DhcpSettings = {
@@ -34,27 +49,43 @@ export type DhcpSettings = {
   unicastWithoutArp: boolean
 }
 
+/** `now` on the wall clock, for people; `leaseNow` on the lease clock, for what expires. Both ms. */
+export type DhcpTime = { now: number; leaseNow: number }
+
 /** Why a packet gets no answer. */
 export type DhcpIgnored =
   | 'not-a-request' // a server's answer, or a message type that only servers send
   | 'not-dhcp' // no message type: plain BOOTP
   | 'not-ethernet'
+  | 'unknown-relay'
+  | 'bad-relay-option'
   | 'not-enrolled'
   | 'no-address' // the port does not boot, so it has no reserved address
   | 'no-subnet' // relayed, or informed, from a network that is not configured
   | 'address-elsewhere' // the reserved address belongs to another subnet than the client is in
+  | 'address-in-use' // somebody else answers at the address
+  | 'quarantined' // the address was declined a moment ago
+  | 'foreign-server' // another DHCP server is on the link: we stand down
+  | 'pool-exhausted' // the discovery pool has nothing left, or gave out as much as it may in a second
+  | 'unknown-lease' // a stranger speaks of a lease that we know nothing of
   | 'other-server' // the client took another server's offer
   | 'not-its-address' // a release, decline or inform about an address that the machine does not have
+  | 'other-client-id' // a release or decline by somebody who is not the lease's holder
   | 'released'
   | 'declined'
+  | 'nothing-to-boot' // proxyDHCP: we have no boot file for it, and addresses are another server's business
+  | 'not-for-a-proxy' // proxyDHCP: addresses are another server's business
 
 /** `client` null: the packet was not looked into, its sender is a stranger. */
-export type DhcpVerdict = DhcpAnswer | { ignore: DhcpIgnored; client: FirmwareName | null; changes: Change[] }
+export type DhcpVerdict =
+  DhcpAnswer | { ignore: DhcpIgnored; reason: string; client: FirmwareName | null; changes: Change[] }
 
 export type DhcpAnswer = {
   reply: DhcpMessage
   destination: DhcpDestination
   client: FirmwareName
+  /** Where the address comes from. */
+  kind: LeaseKind
   /** As it stands in the answer; null: none. */
   bootFile: string | null
   /** Why there is a boot file or none, or why the request was refused. */
@@ -63,120 +94,198 @@ export type DhcpAnswer = {
 }
 
 /** Everything the cases below look at, taken together once. */
-type Case = {
+export type DhcpCase = DhcpFacts & {
   request: DhcpMessage
   type: MessageType
-  port: Port
-  node: Node
-  order: Order | null
-  lease: Lease | null
-  ip: Ip
-  subnet: Subnet | undefined
+  place: DhcpPlace
   firmware: Firmware
   client: Client
+  plan: BootPlan
+  /** What stands in option 54: our address, unless the relay has clients believe otherwise (RFC 5107). */
+  serverId: Ip
   settings: DhcpSettings
-  now: number
+  time: DhcpTime
 }
 
-/** Decides one packet. `now` is in ms. Needs nothing but its arguments and never throws. */
+/** A case with an address and the subnet it is in. */
+type Holder = DhcpCase & { ip: Ip; subnet: Subnet; kind: 'reserved' | 'discovery' }
+
+/** How long a declined address is given to nobody; seconds. A reserved one never stays away for long: it is its machine's only one. */
+const QUARANTINE = { reserved: { first: 10, most: 60 }, discovery: 3600 }
+/** So many declines in a row, and people are told. */
+const DECLINES_ALARM = 3
+
+/** Decides one packet. Needs nothing but its arguments and never throws. */
 export function decideDhcp(
   request: DhcpMessage,
+  place: DhcpPlace,
   facts: DhcpFacts,
   settings: DhcpSettings,
-  now: number
+  time: DhcpTime
 ): DhcpVerdict {
-  const stranger = (ignore: DhcpIgnored): DhcpVerdict => ({ ignore, client: null, changes: [] })
+  const asked = openCase(request, place, facts, settings, time)
+  if ('ignore' in asked) return asked
+  return asked.node ? decideEnrolled(asked) : decideStranger(asked)
+}
+
+/** What every mode of serving looks at first. */
+export function openCase(
+  request: DhcpMessage,
+  place: DhcpPlace,
+  facts: DhcpFacts,
+  settings: DhcpSettings,
+  time: DhcpTime
+): DhcpCase | Extract<DhcpVerdict, { ignore: unknown }> {
+  const stranger = (ignore: DhcpIgnored) => ({ ignore, reason: ignore, client: null, changes: [] })
   const type = request.options.messageType
   if (request.op !== 'request') return stranger('not-a-request')
   if (!type) return stranger('not-dhcp')
   if (type === 'offer' || type === 'ack' || type === 'nak') return stranger('not-a-request')
   if (request.htype !== 1 || request.chaddr.length !== 17) return stranger('not-ethernet')
-  const { port, node, order, lease } = facts
-  if (!port || !node) return stranger('not-enrolled')
-  const ip = port.reservedIp
-  const subnet = subnetOf(request, settings)
+  if (place.refused) return stranger(place.refused)
+  const enrolled = facts.port !== null && facts.node !== null
+  if (!enrolled && !place.subnet?.discovery) return stranger('not-enrolled')
   const { firmware, client } = firmwareOf(request)
-  const known = { request, type, port, node, order, lease, subnet, firmware, client, settings, now }
-  if (ip === null) return ignored(known, 'no-address')
-  if (!subnet) return ignored(known, 'no-subnet')
-  const asked: Case = { ...known, ip }
-  switch (type) {
-    case 'discover':
-      return decideDiscover(asked)
+  const serverId = place.relay?.serverIdOverride ?? settings.address
+  return { ...facts, request, type, place, firmware, client, plan: bootPlan(facts), serverId, settings, time }
+}
+
+// Enrolled machines
+
+function decideEnrolled(asked: DhcpCase): DhcpVerdict {
+  const ip = asked.port?.reservedIp ?? null
+  const { subnet } = asked.place
+  if (ip === null) return ignored(asked, 'no-address')
+  if (!subnet) return ignored(asked, 'no-subnet')
+  const holder: Holder = { ...asked, ip, subnet, kind: 'reserved' }
+  switch (asked.type) {
+    case 'discover': {
+      if (!contains(subnet, ip)) return ignored(asked, 'address-elsewhere', [], elsewhere(holder))
+      const barred = barredOf(holder)
+      if (barred) return ignored(asked, ...barred)
+      // An offer is a promise that costs nothing, since the address is reserved: no lease is written.
+      return answered(holder, 'offer', [])
+    }
     case 'request':
-      return decideRequest(asked)
-    case 'release':
-      return decideRelease(asked)
-    case 'decline':
-      return decideDecline(asked)
+      return decideRequest(holder)
     case 'inform':
-      return decideInform(asked)
+      return decideInform(holder)
+    default:
+      return decideReturn(holder)
   }
 }
 
-/**
- * The subnet a packet comes from: the relay's; else that of the address a renewing client has, because it sends straight to
- * us from behind its router; else our own (RFC 2131 4.3.1).
- */
-function subnetOf({ giaddr, ciaddr }: DhcpMessage, { subnets, address }: DhcpSettings): Subnet | undefined {
-  const holding = (ip: Ip) => subnets.find((subnet) => contains(subnet, ip))
-  if (giaddr !== NO_ADDRESS) return holding(giaddr)
-  return (ciaddr === NO_ADDRESS ? undefined : holding(ciaddr)) ?? holding(address)
+const elsewhere = ({ ip, subnet }: Holder) =>
+  `its address ${ip} is not in ${subnet.cidr}, where it asks from; set physical_network of its port to ${subnet.name ?? subnet.cidr}`
+
+/** What keeps an address from being given out for a while. */
+function barredOf({ ip, lease, conflict, foreign, time }: Holder): [DhcpIgnored, Change[], string] | null {
+  if (foreign)
+    return [
+      'foreign-server',
+      [],
+      `another DHCP server answers on this link: ${foreign.address}${foreign.mac ? ` (${foreign.mac})` : ''}`
+    ]
+  if (conflict) return ['address-in-use', [], `${ip} is in use by ${conflict.mac ?? 'somebody else'}`]
+  if (lease?.state === 'declined' && lease.expiresAt > time.leaseNow)
+    return [
+      'quarantined',
+      [],
+      `${ip} was declined ${lease.declines === 1 ? 'once' : `${lease.declines} times`}`
+    ]
+  return null
 }
 
-function contains(subnet: Subnet | undefined, ip: Ip): boolean {
-  const range = subnet && parseCidr(subnet.cidr)
-  const value = parseIp(ip)
-  return range !== undefined && value !== undefined && value >= range.first && value <= range.last
+/** The four meanings of REQUEST (RFC 2131 4.3.2, table 4); *renewing* and *rebinding* differ only in how they reach us. */
+function meaningOf({ options, ciaddr }: DhcpMessage): 'selecting' | 'init-reboot' | 'renewing' {
+  if (options.serverId !== undefined && ciaddr === NO_ADDRESS) return 'selecting'
+  return options.requestedAddress !== undefined && ciaddr === NO_ADDRESS ? 'init-reboot' : 'renewing'
 }
 
-function decideDiscover(asked: Case): DhcpVerdict {
-  if (!contains(asked.subnet, asked.ip)) return ignored(asked, 'address-elsewhere')
-  // An offer is a promise that costs nothing, since the address is reserved: no lease is written.
-  return answered(asked, 'offer', [])
-}
-
-/**
- * The four meanings of REQUEST (RFC 2131 4.3.2): *selecting* has a server id, *init-reboot* a requested address, *renewing*
- * and *rebinding* only ciaddr. They differ in how they reach us; the rule for an enrolled machine is one:
- * its own address is acknowledged, any other refused.
- */
-function decideRequest(asked: Case): DhcpVerdict {
-  const { request, settings, subnet, ip } = asked
+/** The rule for an enrolled machine is one: its own address is acknowledged, any other refused. */
+function decideRequest(asked: Holder): DhcpVerdict {
+  const { request, subnet, ip } = asked
   const { serverId, requestedAddress } = request.options
-  if (serverId !== undefined && serverId !== settings.address) return ignored(asked, 'other-server')
+  if (serverId !== undefined && serverId !== asked.serverId) return ignored(asked, 'other-server')
+  const meaning = meaningOf(request)
   // Clients that renew with a server id, against the RFC, mean the address they have.
   const wanted = requestedAddress ?? request.ciaddr
   if (wanted !== ip) return refused(asked, `${ip} is reserved for this machine, not ${wanted}`)
-  if (!contains(subnet, ip)) return refused(asked, `${ip} is not in the network the request came from`)
-  return answered(asked, 'ack', [lease(asked, 'bound'), ...instanceUp(asked)])
-}
-
-/** Honoured only when address and server are the right ones, so that a forged packet has more to guess. */
-function decideRelease(asked: Case): DhcpVerdict {
-  const { request, settings, ip } = asked
-  if (request.options.serverId !== settings.address) return ignored(asked, 'other-server')
-  if (request.ciaddr !== ip) return ignored(asked, 'not-its-address')
-  return ignored(asked, 'released', [lease(asked, 'released')])
-}
-
-/** The client found its address taken. It stays reserved all the same: no other is this machine's, and the event tells people. */
-function decideDecline(asked: Case): DhcpVerdict {
-  const { request, settings, ip } = asked
-  if (request.options.serverId !== settings.address) return ignored(asked, 'other-server')
-  if (request.options.requestedAddress !== ip) return ignored(asked, 'not-its-address')
-  return ignored(asked, 'declined', [lease(asked, 'declined')])
+  if (!contains(subnet, ip)) return refused(asked, elsewhere(asked))
+  const barred = meaning === 'renewing' ? null : barredOf(asked)
+  // Whoever took our offer before the other server was seen may have it; whoever starts afresh is to wait.
+  if (barred?.[0] === 'foreign-server') {
+    if (meaning === 'init-reboot') return ignored(asked, ...barred)
+  } else if (barred) return refused(asked, barred[2])
+  return answered(asked, 'ack', [leaseChange(asked, 'bound'), ...instanceUp(asked)])
 }
 
 /** A machine that has an address already wants to know the rest (RFC 2131 4.3.5): no lease time, no yiaddr, no lease written. */
-function decideInform(asked: Case): DhcpVerdict {
+function decideInform(asked: Holder): DhcpVerdict {
   if (!contains(asked.subnet, asked.request.ciaddr)) return ignored(asked, 'not-its-address')
   return answered(asked, 'ack', [])
 }
 
+/**
+ * RELEASE and DECLINE: honoured only when server, address, MAC and client id are those of the lease, so that a forged packet has more to
+ * guess. A declined address stays its machine's all the same: no other is, so it is barred for a moment only and people are told.
+ */
+function decideReturn(asked: Holder): DhcpVerdict {
+  const { request, type, lease, ip, kind, time } = asked
+  const { serverId, requestedAddress } = request.options
+  if (serverId !== asked.serverId) return ignored(asked, 'other-server')
+  const given = type === 'release' ? request.ciaddr : requestedAddress
+  if (given !== ip || lease?.ip !== ip || lease.mac !== request.chaddr || lease.state !== 'bound')
+    return ignored(asked, 'not-its-address')
+  if (lease.clientId !== clientIdOf(request)) return ignored(asked, 'other-client-id')
+  if (type === 'release') return ignored(asked, 'released', [leaseChange(asked, 'released')])
+  const declines = lease.declines + 1
+  const { first, most } = QUARANTINE.reserved
+  const seconds =
+    kind === 'discovery' ? QUARANTINE.discovery : Math.min(first * 2 ** Math.min(lease.declines, 10), most)
+  const row: Lease = {
+    ...lease,
+    state: 'declined',
+    declines,
+    expiresAt: time.leaseNow + seconds * 1000,
+    updatedAt: time.now
+  }
+  const told = declines >= DECLINES_ALARM ? addressConflict(asked, ip, null, declines) : []
+  return ignored(asked, 'declined', [{ put: 'lease', row }, ...told])
+}
+
+/** The line in the timeline for an address that somebody else uses. */
+export function addressConflict(
+  { node, order, time }: Pick<DhcpCase, 'node' | 'order' | 'time'>,
+  ip: Ip,
+  holder: Mac | null,
+  times: number
+): Change[] {
+  if (!node) return []
+  const orderId = order?.state === 'open' ? order.id : null
+  const detail = { ip, holder, times }
+  return [
+    {
+      event: {
+        kind: 'address-conflict',
+        at: time.now,
+        nodeUuid: node.uuid,
+        orderId,
+        subject: holder ?? ip,
+        detail
+      }
+    }
+  ]
+}
+
 /** The installed system's own DHCP is a sign of life: it comes after the image was written, and from no boot program. */
-function instanceUp({ order, node, firmware, now }: Case): Change[] {
-  if (firmware.name !== 'system' || order?.kind !== 'deploy' || order.state !== 'open') return []
+export function instanceUp({
+  order,
+  node,
+  firmware,
+  time: { now }
+}: Pick<DhcpCase, 'order' | 'node' | 'firmware' | 'time'>): Change[] {
+  if (firmware.name !== 'system' || !node || order?.kind !== 'deploy' || order.state !== 'open') return []
   if (order.ticks['image-written'] === undefined || order.ticks['instance-up'] !== undefined) return []
   const detail = { milestone: 'instance-up', by: 'dhcp' } as const
   const event = { kind: 'milestone-reached', at: now, nodeUuid: node.uuid, orderId: order.id } as const
@@ -186,199 +295,234 @@ function instanceUp({ order, node, firmware, now }: Case): Change[] {
   ]
 }
 
-function lease({ request, port, ip, subnet, lease, now }: Case, state: Lease['state']): Change {
-  const seconds = state === 'bound' ? (subnet?.leaseSeconds ?? 0) : 0
+// Strangers, where there is a discovery pool
+
+function decideStranger(asked: DhcpCase): DhcpVerdict {
+  const { request, type, place, lease, candidate, foreign } = asked
+  const { subnet } = place
+  if (!subnet?.discovery) return ignored(asked, 'not-enrolled')
+  const holder = (ip: Ip): Holder => ({ ...asked, ip, subnet, kind: 'discovery' })
+  if (type === 'inform') return ignored(asked, 'not-enrolled')
+  if (type === 'release' || type === 'decline')
+    return lease ? decideReturn(holder(lease.ip)) : ignored(asked, 'unknown-lease')
+  if (type === 'discover') {
+    if (foreign) return ignored(asked, 'foreign-server')
+    return candidate === null ? ignored(asked, 'pool-exhausted') : answered(holder(candidate), 'offer', [])
+  }
+  const { serverId, requestedAddress } = request.options
+  if (serverId !== undefined && serverId !== asked.serverId) return ignored(asked, 'other-server')
+  const wanted = requestedAddress ?? request.ciaddr
+  // Of what we know nothing we say nothing (RFC 2131 4.3.2), unless the address cannot be right in this network.
+  if (meaningOf(request) !== 'selecting' && !lease)
+    return contains(subnet, wanted)
+      ? ignored(asked, 'unknown-lease')
+      : refused(holder(wanted), `${wanted} is not in the network the request came from`)
+  if (candidate === null || wanted !== candidate)
+    return refused(holder(wanted), `${wanted} is not an address for this machine`)
+  const bound = holder(wanted)
+  return answered(bound, 'ack', [leaseChange(bound, 'bound')])
+}
+
+// What both end in
+
+function clientIdOf({ options }: DhcpMessage): string | null {
+  return options.clientId ? options.clientId.toString('hex') : null
+}
+
+function leaseChange(asked: Holder, state: 'bound' | 'released'): Change {
+  const { request, ip, lease, kind, time } = asked
+  const seconds = state === 'bound' ? leaseSeconds(asked) : 0
   return {
     put: 'lease',
     row: {
-      mac: port.address,
       ip,
+      mac: request.chaddr,
+      kind,
       state,
-      expiresAt: now + seconds * 1000,
+      expiresAt: time.leaseNow + seconds * 1000,
+      clientId: state === 'bound' ? clientIdOf(request) : (lease?.clientId ?? null),
+      // Whoever comes back for more has used the address in peace.
+      declines: lease && request.ciaddr === NO_ADDRESS ? lease.declines : 0,
       hostname: request.options.hostName || (lease?.hostname ?? null),
-      updatedAt: now
+      updatedAt: time.now
     }
   }
 }
 
-function ignored(known: Omit<Case, 'ip'>, reason: DhcpIgnored, changes: Change[] = []): DhcpVerdict {
-  const { type, firmware } = known
-  const said = known.request.options.message?.replace(/[^\x20-\x7e]/g, '?').slice(0, 100)
-  const detail = { type, client: firmware.name, reason: said ? `${reason}: ${said}` : reason }
-  const noted = event(known, 'dhcp-ignored', `${type} ${reason}`, detail)
-  return { ignore: reason, client: firmware.name, changes: [...changes, noted] }
+function leaseSeconds({ subnet, kind }: Holder): number {
+  return kind === 'discovery' ? (subnet.discovery?.leaseSeconds ?? 0) : subnet.leaseSeconds
 }
 
-function event<K extends 'dhcp-answered' | 'dhcp-ignored'>(
-  { node, order, now }: Pick<Case, 'node' | 'order' | 'now'>,
+/** No answer, and for an enrolled machine a line that says why. */
+export function ignored(
+  asked: DhcpCase,
+  ignore: DhcpIgnored,
+  changes: Change[] = [],
+  words: string = ignore
+): DhcpVerdict {
+  const { type, firmware, request } = asked
+  const said = request.options.message?.replace(/[^\x20-\x7e]/g, '?').slice(0, 100)
+  const reason = said ? `${words}: ${said}` : words
+  const noted = event(asked, 'dhcp-ignored', `${type} ${ignore}`, { type, client: firmware.name, reason })
+  return { ignore, reason, client: firmware.name, changes: [...changes, ...noted] }
+}
+
+export function event<K extends 'dhcp-answered' | 'dhcp-ignored' | 'boot-file-changed'>(
+  { node, order, time }: Pick<DhcpCase, 'node' | 'order' | 'time'>,
   kind: K,
   subject: string,
   detail: EventDetail[K]
-): Change {
+): Change[] {
+  if (!node) return []
   const orderId = order?.state === 'open' ? order.id : null
-  return { event: { kind, at: now, nodeUuid: node.uuid, orderId, subject, detail } as never }
+  return [{ event: { kind, at: time.now, nodeUuid: node.uuid, orderId, subject, detail } as never }]
 }
 
-function answered(asked: Case, type: 'offer' | 'ack', changes: Change[]): DhcpVerdict {
-  const { request, ip, firmware, settings } = asked
-  const plan = bootPlan(asked)
-  const { file, reason } = bootFileFor(asked, plan)
+function answered(asked: Holder, type: 'offer' | 'ack', changes: Change[]): DhcpVerdict {
+  const { request, ip, firmware, settings, subnet, node, instance, plan, kind } = asked
+  const boot = bootFileFor(asked)
+  const { file, reason, changes: tried } = boot
   const inform = asked.type === 'inform'
   const reply: DhcpMessage = {
     ...emptyReply(request),
     ciaddr: type === 'ack' ? request.ciaddr : NO_ADDRESS,
     yiaddr: inform ? NO_ADDRESS : ip,
-    siaddr: file ? settings.address : NO_ADDRESS,
-    // Many ROMs read only this field; what is too long for it stands in option 67 alone.
-    file: file && file.text.length <= 127 ? file.text : '',
+    ...bootFields(file, settings),
     options: {
       messageType: type,
-      serverId: settings.address,
-      ...(inform ? {} : leaseTimes(asked.subnet?.leaseSeconds ?? 0)),
-      ...(file
-        ? { bootFileName: file.text, ...firmware.answer }
-        : plan.boot !== 'ramdisk'
-          ? firmware.leave
-          : {}),
-      ...(file?.by === 'tftp' ? { tftpServerName: settings.address } : {}),
+      serverId: asked.serverId,
+      ...(inform ? {} : leaseTimes(leaseSeconds(asked))),
+      ...bootOptions(asked, boot),
       ...echoed(request),
-      ...networkOptions(asked)
+      ...networkOptions(request, subnet, ownOptions(node), {
+        address: settings.address,
+        hostName: instance && plan.boot === 'local-disk' ? instance.hostname : null,
+        installed: firmware.name === 'system'
+      })
     }
   }
   // A DISCOVER has no address of its own, whatever stands in ciaddr.
   const from = asked.type === 'discover' ? { ...request, ciaddr: NO_ADDRESS } : request
+  const bootFile = file?.text ?? null
+  const detail = { type, ip, client: firmware.name, bootFile, reason }
+  const noted = event(asked, 'dhcp-answered', `${type} ${firmware.name}`, detail)
   return {
     reply,
     destination: destinationOf(from, reply, asked),
     client: firmware.name,
-    bootFile: file?.text ?? null,
+    kind,
+    bootFile,
     reason,
-    changes: [...changes, answeredEvent(asked, type, file?.text ?? null, reason)]
+    changes: [...changes, ...(type === 'ack' ? tried : []), ...noted]
   }
 }
 
 /** NAK says why and nothing else; through a relay it must be broadcast on the client's link (RFC 2131 4.3.2). */
-function refused(asked: Case, reason: string): DhcpVerdict {
-  const { request, firmware, settings } = asked
+function refused(asked: Holder, reason: string): DhcpVerdict {
+  const { request, firmware, kind } = asked
   const reply: DhcpMessage = {
     ...emptyReply(request),
     flags: request.giaddr === NO_ADDRESS ? request.flags : request.flags | BROADCAST_FLAG,
     options: {
       messageType: 'nak',
-      serverId: settings.address,
+      serverId: asked.serverId,
       message: reason,
       ...echoed(request)
     }
   }
+  const detail = { type: 'nak', ip: NO_ADDRESS, client: firmware.name, bootFile: null, reason }
   return {
     reply,
     destination: destinationOf(request, reply, asked),
     client: firmware.name,
+    kind,
     bootFile: null,
     reason,
-    changes: [answeredEvent(asked, 'nak', null, reason)]
+    changes: event(asked, 'dhcp-answered', `nak ${firmware.name}`, detail)
   }
-}
-
-function answeredEvent(asked: Case, type: MessageType, bootFile: string | null, reason: string): Change {
-  const client = asked.firmware.name
-  const ip = type === 'nak' ? NO_ADDRESS : asked.ip
-  const detail = { type, ip, client, bootFile, reason }
-  return event(asked, 'dhcp-answered', `${type} ${client}`, detail)
 }
 
 function destinationOf(
   request: DhcpMessage,
   reply: DhcpMessage,
-  { firmware, settings }: Case
+  { firmware, settings }: DhcpCase
 ): DhcpDestination {
   const rom = firmware.name !== 'system' && firmware.name !== 'ramdisk'
   return dhcpDestination(request, reply, { rom, unicastWithoutArp: settings.unicastWithoutArp })
 }
 
-/** The fields that RFC 2131 table 3 has copied from the request. */
-function emptyReply(request: DhcpMessage): DhcpMessage {
-  return {
-    op: 'reply',
-    htype: request.htype,
-    hops: 0,
-    xid: request.xid,
-    secs: 0,
-    flags: request.flags,
-    ciaddr: NO_ADDRESS,
-    yiaddr: NO_ADDRESS,
-    siaddr: NO_ADDRESS,
-    giaddr: request.giaddr,
-    chaddr: request.chaddr,
-    sname: '',
-    file: '',
-    options: {}
-  }
+/** What a node has in place of its subnet's options: `extra.dhcp`, checked when it was written. */
+function ownOptions(node: Node | null): ReturnType<typeof readNetworkOptions> {
+  const own = node?.extra['dhcp']
+  return own ? readNetworkOptions(own as Readonly<Record<string, unknown>>, '', []) : {}
 }
 
-/** Options that go back byte for byte: 61 (RFC 6842), 97 (RFC 4578 2.3), 82 (RFC 3046 2.2). */
-function echoed({ options }: DhcpMessage): DhcpOptions {
-  return {
-    ...(options.clientId ? { clientId: options.clientId } : {}),
-    ...(options.clientMachineId ? { clientMachineId: options.clientMachineId } : {}),
-    ...(options.relayAgent ? { relayAgent: options.relayAgent } : {})
-  }
-}
+// Boot files
 
-/** What the client asks for in option 51 is only a hint: the configured time keeps OFFER, ACK and every renewal alike. */
-function leaseTimes(seconds: number): DhcpOptions {
-  return {
-    leaseSeconds: seconds,
-    renewSeconds: Math.floor(seconds / 2),
-    rebindSeconds: Math.floor((seconds * 7) / 8)
-  }
-}
+export type NamedFile = { by: 'tftp' | 'http'; text: string }
 
-function bootFileFor(
-  { firmware, client, settings }: Case,
-  plan: BootPlan
-): { file: { by: 'tftp' | 'http'; text: string } | null; reason: string } {
-  if (plan.boot !== 'ramdisk') return { file: null, reason: plan.reason }
+/**
+ * The file to tell the client, or why none. `leave`: its firmware is to go on to the next boot device at once. `changes` tell people when
+ * another file is tried than before.
+ */
+export function bootFileFor(asked: DhcpCase): {
+  file: NamedFile | null
+  leave: boolean
+  reason: string
+  changes: Change[]
+} {
+  const { firmware, client, settings, plan, order, stages, request } = asked
+  const none = (reason: string, leave: boolean) => ({ file: null, leave, reason, changes: [] })
+  if (plan.boot !== 'ramdisk' || !order) return none(plan.reason, true)
   const base = `http://${settings.address}${settings.httpPort === 80 ? '' : `:${settings.httpPort}`}`
-  const found: BootFile = firmware.bootFile(client, bootPlace(base, firmware.name, client))
-  if ('none' in found) return { file: null, reason: found.none }
-  return { file: { by: found.by, text: found.by === 'http' ? found.url : found.name }, reason: plan.reason }
+  const found: NamedFile[] = []
+  for (const file of firmware.bootFiles(client, bootPlace(base, firmware.name, client))) {
+    if ('none' in file) return none(file.none, false)
+    found.push(file.by === 'http' ? { by: 'http', text: file.url } : { by: 'tftp', text: file.name })
+  }
+  const visits = visitsBefore(stages, order, firmware.name, request.xid)
+  const choice = choiceOf(visits, found.length)
+  const file = choice === null ? null : (found[choice] as NamedFile)
+  const before = visits === 0 ? choice : choiceOf(visits - 1, found.length)
+  const changes =
+    before === choice
+      ? []
+      : event(asked, 'boot-file-changed', firmware.name, {
+          client: firmware.name,
+          visits,
+          from: before === null ? null : (found[before]?.text ?? null),
+          to: file?.text ?? null
+        })
+  if (!file)
+    return {
+      file,
+      leave: true,
+      reason: `${MOST_VISITS} boot files in attempt ${order.attempt} and nothing came after; the next attempt starts anew`,
+      changes
+    }
+  const again = visits === 0 ? '' : `, visit ${visits + 1} of this stage`
+  return { file, leave: false, reason: `${plan.reason}${again}`, changes }
 }
 
-const METADATA: Ip = '169.254.169.254'
-
-/** What the subnet has to tell: asked for or not, what the client asked for first, in its order (RFC 2132 9.8). */
-function networkOptions({ request, subnet, firmware, settings }: Case): DhcpOptions {
-  const range = subnet && parseCidr(subnet.cidr)
-  if (!subnet || !range) return {}
-  const wanted = request.options.parameterList ?? []
-  const asks = (name: Parameters<typeof optionCode>[0]) => wanted.includes(optionCode(name))
-  const some = (list: Ip[]) => (list.length > 0 ? list : undefined)
-  const options: DhcpOptions = {
-    subnetMask: netmask(range.prefix),
-    routers: subnet.gateway ? [subnet.gateway] : undefined,
-    dnsServers: some(subnet.dns),
-    domainName: subnet.domain ?? undefined,
-    ntpServers: some(subnet.ntp),
-    interfaceMtu: subnet.mtu ?? undefined,
-    broadcastAddress: asks('broadcastAddress') ? formatIp(range.last) : undefined,
-    // Installed systems get it unasked: the metadata address must work in any image.
-    classlessRoutes:
-      firmware.name === 'system' || asks('classlessRoutes') ? routes(subnet, settings) : undefined
+/** The BOOTP fields: many ROMs read only these; a name that is too long for one stands in option 67 alone. */
+export function bootFields(
+  file: NamedFile | null,
+  { address }: DhcpSettings
+): Pick<DhcpMessage, 'siaddr' | 'file'> {
+  return {
+    siaddr: file ? address : NO_ADDRESS,
+    file: file && file.text.length <= 127 ? file.text : ''
   }
-  const rank = (name: string) => {
-    const place = wanted.indexOf(optionCode(name as never))
-    return place < 0 ? wanted.length : place
-  }
-  const present = Object.entries(options).filter(([, value]) => value !== undefined)
-  return Object.fromEntries(present.sort(([a], [b]) => rank(a) - rank(b)))
 }
 
-/** Option 121. A client that takes it ignores option 3, so the default route stands here too (RFC 3442). */
-function routes(subnet: Subnet, { address }: DhcpSettings): DhcpOptions['classlessRoutes'] {
-  const found = []
-  // Behind a relay we are no neighbour: there the default route has to do.
-  if (contains(subnet, address)) found.push({ network: `${METADATA}/32`, router: address })
-  if (subnet.gateway) found.push({ network: '0.0.0.0/0', router: subnet.gateway })
-  return found.length > 0 ? found : undefined
+export function bootOptions(
+  { firmware, settings }: Pick<DhcpCase, 'firmware' | 'settings'>,
+  { file, leave }: Pick<ReturnType<typeof bootFileFor>, 'file' | 'leave'>
+): DhcpMessage['options'] {
+  if (!file) return leave ? (firmware.leave ?? {}) : {}
+  return {
+    bootFileName: file.text,
+    ...firmware.answer,
+    ...(file.by === 'tftp' ? { tftpServerName: settings.address } : {})
+  }
 }

@@ -5,6 +5,7 @@ import { AppError } from '../domain/error.ts'
 import type { Node, Port } from '../domain/node.ts'
 import { applyJsonPatch, type PatchOperation } from '../wire/json-patch.ts'
 import { parseMac } from '../wire/address.ts'
+import { readNetworkOptions } from './network-options.ts'
 
 /** What stands in answers where a secret would; given back to us, it means "as it was". */
 export const MASK = '******'
@@ -230,6 +231,9 @@ function writeNode(node: Node, document: Readonly<Record<string, unknown>>, faul
     maintenanceReason: read.text('maintenance_reason')
   }
   faults.push(...propertyFaults(result.properties))
+  const dhcp = result.extra['dhcp']
+  if (isObject(dhcp)) readNetworkOptions(dhcp, 'extra.dhcp', faults)
+  else if (dhcp !== undefined) faults.push('extra.dhcp must be an object such as {"mtu": 9000}')
   if (faults.length === 0 && bmcKey(result.driverInfo) !== null) bmcAccess(result)
   return orFaults(result, faults)
 }

@@ -3,7 +3,7 @@
 
 import type { DhcpMessage } from '../wire/dhcp.ts'
 import type { DhcpOptions } from '../wire/dhcp-options.ts'
-import type { Loader } from './firmware/architectures.ts'
+import type { Loader, SCRIPT_NAME } from './firmware/architectures.ts'
 import { clientOf, type Client } from './firmware/client.ts'
 import { httpUefi } from './firmware/http-uefi.ts'
 import { ipxe } from './firmware/ipxe.ts'
@@ -13,7 +13,8 @@ import { pxeBios, pxeOther, pxeUefi } from './firmware/pxe.ts'
 export type FirmwareName = 'ramdisk' | 'ipxe' | 'http-uefi' | 'pxe-bios' | 'pxe-uefi' | 'pxe-other' | 'system'
 
 /** Where a boot file is; `none` tells people why there is none for this client. */
-export type BootFile = { by: 'tftp'; name: Loader } | { by: 'http'; url: string } | { none: string }
+export type BootFile =
+  { by: 'tftp'; name: Loader | typeof SCRIPT_NAME } | { by: 'http'; url: string } | { none: string }
 
 /** Addresses of our own boot files, for one client. */
 export type BootPlace = { scriptUrl: string; loaderUrl(loader: Loader): string }
@@ -21,7 +22,8 @@ export type BootPlace = { scriptUrl: string; loaderUrl(loader: Loader): string }
 export type Firmware = {
   name: FirmwareName
   matches(client: Client): boolean
-  bootFile(client: Client, place: BootPlace): BootFile
+  /** At least one: the first is for every machine, the others for one that gets nowhere with those before (boot-stage.ts). */
+  bootFiles(client: Client, place: BootPlace): readonly BootFile[]
   /** Options that go into the answer together with a boot file, and never without one. */
   answer: Pick<DhcpOptions, 'vendorClass' | 'vendorOptions' | 'ipxe'>
   /** Options by which this client leaves the network at once when there is nothing for it; not said: it finds that out by itself. */

@@ -148,7 +148,7 @@ function provisionOpen({ orders }: ProvisionFacts): boolean {
 
 function checkBootable({ node, ports }: ProvisionFacts, verb: ProvisionVerb): void {
   bmcAccess(node)
-  if (!ports.some((port) => port.pxeEnabled && port.reservedIp !== null))
+  if (!ports.some((port) => port.pxeEnabled))
     throw new AppError(
       'bad-request',
       `Node ${label(node)} has no port that boots from the network, so "${verb}" cannot reach it; ` +

@@ -11,10 +11,8 @@ import {
   type FileRefusal,
   type LoaderNames
 } from './boot-file.ts'
+import { SCRIPT_NAME } from './firmware/architectures.ts'
 import { decideScript } from './script.ts'
-
-/** What iPXE asks for by itself in the folder it came from; some builds stop when it is not there. */
-const SCRIPT_NAME = 'autoexec.ipxe'
 
 export type TftpVerdict =
   | { serve: 'loader'; name: string; changes: Change[] }

@@ -6,12 +6,13 @@ import type { Image, KeyPair } from './image.ts'
 import type { Instance } from './instance.ts'
 import type { Node, Port } from './node.ts'
 import type { Milestone, Order } from './order.ts'
-import type { Lease } from './subnet.ts'
+import type { ClockMark, Lease } from './subnet.ts'
 
 export type Change =
   | { put: 'node'; row: Node }
   | { put: 'port'; row: Port }
   | { put: 'lease'; row: Lease }
+  | { put: 'clock'; row: ClockMark }
   | { put: 'image'; row: Image }
   | { put: 'keypair'; row: KeyPair }
   | { put: 'instance'; row: Instance }

@@ -19,6 +19,7 @@ export const ERROR_CODES = [
   'unauthorized',
   'too-large',
   'storage-full',
+  'foreign-dhcp',
   // the configuration or the host does not allow us to start
   'bad-config',
   'unsafe-network',

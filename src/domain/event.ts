@@ -20,6 +20,11 @@ export type EventDetail = {
   'bmc-trouble': { code: string; message: string }
   'dhcp-answered': { type: string; ip: string; client: string; bootFile: string | null; reason: string }
   'dhcp-ignored': { type: string; client: string; reason: string }
+  /** `holder`: the MAC that answers at the address; null: the machine itself found it in use. */
+  'address-conflict': { ip: string; holder: string | null; times: number }
+  /** The same stage of booting came again and again with nothing after it, so another boot file is tried; null: none is left. */
+  'boot-file-changed': { client: string; visits: number; from: string | null; to: string | null }
+  'foreign-dhcp': { state: 'seen' | 'gone'; servers: { address: string; mac: string | null; kind: string }[] }
   'file-served': { protocol: 'tftp' | 'http'; name: string; bytes: number; milliseconds: number }
   'file-refused': { protocol: 'tftp' | 'http'; name: string; reason: string }
   'script-served': { plan: string; reason: string }

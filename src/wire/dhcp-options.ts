@@ -200,7 +200,7 @@ const OPTIONS = {
   ipxe: { code: 175, type: bytes }
 } as const
 
-type OptionName = keyof typeof OPTIONS
+export type OptionName = keyof typeof OPTIONS
 type ValueOf<C> = C extends Codec<infer T> ? T : never
 
 /** The options of a message by name; an absent option is an absent key. */
@@ -212,6 +212,11 @@ export type DhcpOptions = { [N in OptionName]?: ValueOf<(typeof OPTIONS)[N]['typ
 const nameByCode = new Map<number, OptionName>(
   Object.entries(OPTIONS).map(([name, { code }]) => [code, name as OptionName])
 )
+
+/** The name of an option by its code; undefined: it has none here. */
+export function optionName(code: number): OptionName | undefined {
+  return nameByCode.get(code)
+}
 
 /** The code of a named option, as it appears in a client's parameter request list. */
 export function optionCode(name: OptionName): number {
@@ -284,45 +289,55 @@ function collect(packet: Buffer, area: Area, into: Map<number, { offset: number;
 }
 
 /**
- * Writes options in at most `room` bytes, the end mark included: the message type first, then in the order of the object's
- * keys, the relay agent option last (RFC 3046 2.2). An option above 255 bytes is split (RFC 3396 5). What does not fit is left out
- * whole, so the caller puts what matters most first; the relay's own option has its place kept.
+ * Writes options into `packet` from `start` to its end at most, the end mark included; answers where it stopped. The message type comes
+ * first, then the others in the order of the object's keys, the relay agent option last (RFC 3046 2.2). An option above 255 bytes is
+ * split (RFC 3396 5). What does not fit is left out whole, so the caller puts what matters most first; the relay's own option
+ * has its place kept.
  */
-export function encodeOptions(options: DhcpOptions, room: number): Buffer {
-  const { messageType: type, relayAgent, other, ...rest } = options
-  const written: Buffer[] = []
-  const last = relayAgent ? split(OPTIONS.relayAgent.code, relayAgent) : Buffer.alloc(0)
+export function writeOptions(options: DhcpOptions, packet: Buffer, start: number): number {
+  let at = start
+  const { messageType: type, relayAgent, other } = options
   // The end mark, and the relay's option if it can have a place at all.
-  let left = room - 1
-  const keepRelay = last.length <= left - (type ? 3 : 0)
-  if (keepRelay) left -= last.length
-  const write = (code: number, value: Buffer) => {
+  let limit = packet.length - 1
+  const kept = relayAgent ? sizeOf(relayAgent) : 0
+  const keepRelay = relayAgent !== undefined && kept <= limit - at - (type ? 3 : 0)
+  if (keepRelay) limit -= kept
+  const write = (code: number, value: Uint8Array) => {
     // EDK2's PXE driver ends the boot file name with a NUL of its own, on top of the next option's code: the client then
     // misses what follows, the subnet mask for one, and declines the address. A pad takes the blow (OVMF 2022.11).
     const pad = code === OPTIONS.bootFileName.code ? 1 : 0
-    const option = Buffer.concat([split(code, value), Buffer.alloc(pad, PAD)])
-    if (option.length > left) return
-    left -= option.length
-    written.push(option)
+    if (at + sizeOf(value) + pad > limit) return
+    at = put(packet, at, code, value)
+    if (pad) packet[at++] = PAD
   }
   if (type) write(OPTIONS.messageType.code, messageType.encode(type))
-  for (const [name, value] of Object.entries(rest)) {
+  for (const name in options) {
+    if (name === 'messageType' || name === 'relayAgent' || name === 'other') continue
+    const value: unknown = options[name as OptionName]
     if (value === undefined) continue
     const option = OPTIONS[name as OptionName]
     write(option.code, (option.type as Codec<unknown>).encode(value))
   }
-  for (const [code, value] of Object.entries(other ?? {})) write(Number(code), value)
-  if (keepRelay) written.push(last)
-  written.push(Buffer.of(END))
-  return Buffer.concat(written)
+  for (const code in other) write(Number(code), other[Number(code)] as Buffer)
+  if (keepRelay) at = put(packet, at, OPTIONS.relayAgent.code, relayAgent)
+  packet[at++] = END
+  return at
 }
 
-function split(code: number, value: Buffer): Buffer {
-  if (value.length <= 255) return Buffer.concat([Buffer.of(code, value.length), value])
-  const pieces: Buffer[] = []
-  for (let at = 0; at < value.length; at += 255) {
-    const piece = value.subarray(at, at + 255)
-    pieces.push(Buffer.of(code, piece.length), piece)
-  }
-  return Buffer.concat(pieces)
+/** Bytes that an option takes: two more than its content for every 255 of it. */
+function sizeOf(value: Uint8Array): number {
+  return value.length + 2 * Math.max(1, Math.ceil(value.length / 255))
+}
+
+function put(packet: Buffer, at: number, code: number, value: Uint8Array): number {
+  let from = 0
+  do {
+    const length = Math.min(255, value.length - from)
+    packet[at] = code
+    packet[at + 1] = length
+    packet.set(length === value.length ? value : value.subarray(from, from + length), at + 2)
+    at += 2 + length
+    from += length
+  } while (from < value.length)
+  return at
 }

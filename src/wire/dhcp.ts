@@ -1,8 +1,8 @@
 // A whole DHCPv4 packet ⇄ a plain object (RFC 2131 2). Options are in dhcp-options.ts.
 
 import { Buffer } from 'node:buffer'
-import { formatIp, parseIp, type Ip } from './address.ts'
-import { decodeOptions, encodeOptions, type DhcpOptions } from './dhcp-options.ts'
+import { formatIp, macFromBytes, parseIp, type Ip } from './address.ts'
+import { decodeOptions, writeOptions, type DhcpOptions } from './dhcp-options.ts'
 import { WireError } from './wire-error.ts'
 
 //   0               1               2               3
@@ -57,6 +57,8 @@ const MINIMUM_BYTES = 300
 /** A client must take an IP datagram of 576 bytes (RFC 2131 2); option 57 counts the IP and UDP headers too. */
 const MINIMUM_DATAGRAM = 576
 const HEADERS = 28
+/** No answer is larger than an Ethernet frame carries, whatever the client says it can take: it would come in fragments. */
+const MAXIMUM_DATAGRAM = 1500
 const COOKIE = 0x63825363
 
 const CHADDR = 28
@@ -88,10 +90,7 @@ export function decodeDhcp(input: Uint8Array): DhcpMessage {
     yiaddr: formatIp(packet.readUInt32BE(16)),
     siaddr: formatIp(packet.readUInt32BE(20)),
     giaddr: formatIp(packet.readUInt32BE(24)),
-    chaddr: packet
-      .subarray(CHADDR, CHADDR + hlen)
-      .toString('hex')
-      .replace(/..(?!$)/g, '$&:'),
+    chaddr: macFromBytes(packet, CHADDR, hlen),
     sname: overloaded.sname ? '' : textField(packet, SNAME),
     file: overloaded.file ? '' : textField(packet, FILE),
     options
@@ -99,8 +98,9 @@ export function decodeDhcp(input: Uint8Array): DhcpMessage {
 }
 
 function textField(packet: Buffer, { start, end }: { start: number; end: number }): string {
-  const nul = packet.subarray(start, end).indexOf(0)
-  return packet.toString('latin1', start, nul < 0 ? end : start + nul)
+  let nul = start
+  while (nul < end && packet[nul] !== 0) nul++
+  return nul === start ? '' : packet.toString('latin1', start, nul)
 }
 
 /**
@@ -108,9 +108,8 @@ function textField(packet: Buffer, { start, end }: { start: number; end: number 
  * 576 (RFC 2132 9.10). Options beyond that size are left out from the end. WireError for values that no packet can hold.
  */
 export function encodeDhcp(message: DhcpMessage, maxMessageSize = MINIMUM_DATAGRAM): Buffer {
-  const room = Math.max(maxMessageSize, MINIMUM_DATAGRAM) - HEADERS - OPTIONS_START
-  const options = encodeOptions(message.options, room)
-  const packet = Buffer.alloc(Math.max(OPTIONS_START + options.length, MINIMUM_BYTES))
+  const datagram = Math.min(Math.max(maxMessageSize, MINIMUM_DATAGRAM), MAXIMUM_DATAGRAM)
+  const packet = Buffer.alloc(datagram - HEADERS)
   const chaddr = Buffer.from(message.chaddr.replaceAll(':', ''), 'hex')
   if (chaddr.length > 16) throw new WireError('dhcp-hlen', CHADDR, 'hardware address above 16 bytes')
   packet.writeUInt8(message.op === 'request' ? 1 : 2, 0)
@@ -128,8 +127,8 @@ export function encodeDhcp(message: DhcpMessage, maxMessageSize = MINIMUM_DATAGR
   writeText(packet, message.sname, SNAME)
   writeText(packet, message.file, FILE)
   packet.writeUInt32BE(COOKIE, 236)
-  options.copy(packet, OPTIONS_START)
-  return packet
+  const end = writeOptions(message.options, packet, OPTIONS_START)
+  return packet.subarray(0, Math.max(end, MINIMUM_BYTES))
 }
 
 function writeIp(packet: Buffer, ip: Ip, offset: number): void {
@@ -140,6 +139,7 @@ function writeIp(packet: Buffer, ip: Ip, offset: number): void {
 
 /** Readers want a NUL at the end, so a field of 64 holds 63. */
 function writeText(packet: Buffer, text: string, { start, end }: { start: number; end: number }): void {
+  if (text === '') return
   if (text.length >= end - start)
     throw new WireError('dhcp-text', start, `text of ${text.length} bytes in a field of ${end - start}`)
   packet.write(text, start, 'latin1')

@@ -8,6 +8,7 @@ import {
   type DhcpSettings,
   type DhcpVerdict
 } from '../../src/decide/dhcp.ts'
+import { placeOf } from '../../src/decide/dhcp-place.ts'
 import { bootPlan } from '../../src/decide/gate.ts'
 import type { Change } from '../../src/domain/change.ts'
 import type { StableState } from '../../src/domain/node.ts'
@@ -15,7 +16,7 @@ import { CHECKLIST, type Milestone, type Order, type OrderKind } from '../../src
 import type { Lease, Subnet } from '../../src/domain/subnet.ts'
 import { decodeDhcp, encodeDhcp, type DhcpMessage } from '../../src/wire/dhcp.ts'
 import type { DhcpOptions, MessageType } from '../../src/wire/dhcp-options.ts'
-import { aNode, anOrder, aPort, NOW } from '../support/builders.ts'
+import { aLease, aNode, anOrder, aPort, aSubnet, NOW } from '../support/builders.ts'
 import { aRequest, recorded } from '../support/dhcp.ts'
 
 const MAC = '52:54:00:00:00:01'
@@ -24,16 +25,7 @@ const US = '192.0.2.1'
 const RELAY = '198.51.100.254'
 const EVERYWHERE = '255.255.255.255:68'
 
-const near: Subnet = {
-  cidr: '192.0.2.0/24',
-  pool: { start: '192.0.2.100', end: '192.0.2.200' },
-  gateway: '192.0.2.254',
-  dns: ['192.0.2.53', '192.0.2.54'],
-  ntp: [US],
-  domain: 'example.org',
-  mtu: 9000,
-  leaseSeconds: 3600
-}
+const near = aSubnet({ dns: ['192.0.2.53', '192.0.2.54'], mtu: 9000 })
 const far: Subnet = {
   ...near,
   cidr: '198.51.100.0/24',
@@ -52,7 +44,12 @@ const machine = (given: Partial<DhcpFacts> = {}): DhcpFacts => ({
   node: aNode(),
   port: aPort(),
   order: null,
+  instance: null,
   lease: null,
+  candidate: null,
+  conflict: null,
+  foreign: null,
+  stages: null,
   ...given
 })
 const stranger = machine({ node: null, port: null })
@@ -62,6 +59,7 @@ const active = machine({
   node: aNode({ state: 'active' }),
   order: anOrder({ state: 'done', ticks: up })
 })
+const leased = machine({ lease: aLease() })
 const behindRelay = machine({ port: aPort({ reservedIp: '198.51.100.10' }) })
 
 /** An installed system's message; `given` are fields, `options` its options beside the type. */
@@ -298,26 +296,32 @@ const cases: Record<string, { request: DhcpMessage; facts?: DhcpFacts; expect: E
   // RELEASE, DECLINE, INFORM
   'a release of its address, to us, is taken': {
     request: says('release', { serverId: US }, { ciaddr: IP }),
+    facts: leased,
     expect: { ignore: 'released' }
   },
   'a release without our server id changes nothing': {
     request: says('release', {}, { ciaddr: IP }),
+    facts: leased,
     expect: { ignore: 'other-server' }
   },
   'a release of another address changes nothing': {
     request: says('release', { serverId: US }, { ciaddr: '192.0.2.101' }),
+    facts: leased,
     expect: { ignore: 'not-its-address' }
   },
   'a decline of its address is told': {
     request: says('decline', { serverId: US, requestedAddress: IP }),
+    facts: leased,
     expect: { ignore: 'declined' }
   },
   'a decline of another address changes nothing': {
     request: says('decline', { serverId: US, requestedAddress: '192.0.2.101' }),
+    facts: leased,
     expect: { ignore: 'not-its-address' }
   },
   'a decline to another server changes nothing': {
     request: says('decline', { serverId: '192.0.2.2', requestedAddress: IP }),
+    facts: leased,
     expect: { ignore: 'other-server' }
   },
   'INFORM is answered without a lease': {
@@ -357,6 +361,9 @@ const cases: Record<string, { request: DhcpMessage; facts?: DhcpFacts; expect: E
   }
 }
 
+const decide = (request: DhcpMessage, facts = machine(), with_ = settings): DhcpVerdict =>
+  decideDhcp(request, placeOf(request, with_), facts, with_, { now: NOW, leaseNow: NOW })
+
 const of = <K extends string>(changes: Change[], key: K) =>
   changes.filter((change): change is Extract<Change, Record<K, unknown>> => key in change)
 const leases = (changes: Change[]) =>
@@ -369,11 +376,11 @@ function answer(verdict: DhcpVerdict): Extract<DhcpVerdict, { reply: unknown }> 
 }
 
 const offered = (request: DhcpMessage, facts = machine(), with_ = settings) =>
-  answer(decideDhcp(request, facts, with_, NOW))
+  answer(decide(request, facts, with_))
 
 t.test('what is answered, where to, with which boot file', async (t) => {
   for (const [name, { request, facts = machine(), expect }] of Object.entries(cases)) {
-    const verdict = decideDhcp(request, facts, settings, NOW)
+    const verdict = decide(request, facts)
     if ('ignore' in expect) {
       t.equal('ignore' in verdict ? verdict.ignore : 'answered', expect.ignore, name)
       const noted = events(verdict.changes)
@@ -575,36 +582,40 @@ t.test('INFORM: no address, no lease times', async (t) => {
 
 t.test('the lease that is written', async (t) => {
   const row = (request: DhcpMessage, lease: Lease | null = null) =>
-    leases(decideDhcp(request, machine({ lease }), settings, NOW).changes)[0]
+    leases(decide(request, machine({ lease })).changes)[0]
   const bound = row(says('request', { ...selecting, hostName: 'ctl-1' }))
   t.same(bound, {
-    mac: MAC,
-    ip: IP,
-    state: 'bound',
-    expiresAt: NOW + 3_600_000,
-    hostname: 'ctl-1',
-    updatedAt: NOW
+    ...aLease(),
+    hostname: 'ctl-1'
   })
   t.equal(row(says('request', selecting), bound)?.hostname, 'ctl-1', 'a name once told is kept')
-  t.match(row(says('release', { serverId: US }, { ciaddr: IP })), { state: 'released', expiresAt: NOW })
-  t.match(row(says('decline', selecting)), { state: 'declined', expiresAt: NOW })
+  t.match(row(says('release', { serverId: US }, { ciaddr: IP }), bound), {
+    state: 'released',
+    expiresAt: NOW
+  })
+  t.match(row(says('decline', selecting), bound), {
+    state: 'declined',
+    declines: 1,
+    expiresAt: NOW + 10_000
+  })
   t.equal(row(says('discover')), undefined, 'an offer writes none')
 })
 
 t.test('a client’s own words come with the event, made printable', async (t) => {
   const decline = recorded('ovmf-pxe-decline', { chaddr: MAC, options: { requestedAddress: IP } })
-  const [event] = events(decideDhcp(decline, machine(), settings, NOW).changes)
+  const lease = aLease({ clientId: decline.options.clientId?.toString('hex') ?? null })
+  const [event] = events(decide(decline, machine({ lease })).changes)
   t.match(event, {
     kind: 'dhcp-ignored',
     detail: { reason: 'declined: Lease is denied upon entering bound' }
   })
   const rude = says('decline', { ...selecting, message: '\x1b[2J' + 'x'.repeat(300) })
-  const [cut] = events(decideDhcp(rude, machine(), settings, NOW).changes)
+  const [cut] = events(decide(rude, leased).changes)
   t.match(cut?.detail, { reason: `declined: ?[2J${'x'.repeat(96)}` })
 })
 
 t.test('events fold by message and client', async (t) => {
-  const subject = (request: DhcpMessage) => events(decideDhcp(request, deploying, settings, NOW).changes)[0]
+  const subject = (request: DhcpMessage) => events(decide(request, deploying).changes)[0]
   t.match(subject(ipxe), { subject: 'offer ipxe', nodeUuid: aNode().uuid, orderId: anOrder().id, at: NOW })
   t.equal(subject({ ...ipxe, xid: 7 })?.subject, subject(ipxe)?.subject)
   t.equal(subject(ovmf)?.subject, 'offer pxe-uefi')
@@ -653,7 +664,7 @@ const signs: Record<string, { request: DhcpMessage; facts: DhcpFacts; up: boolea
 
 t.test('what shows that the instance is up', async (t) => {
   for (const [name, { request, facts, up }] of Object.entries(signs)) {
-    const { changes } = decideDhcp(request, facts, settings, NOW)
+    const { changes } = decide(request, facts)
     const tick = { tick: 'instance-up', orderId: anOrder().id, attempt: 1, at: NOW }
     t.same(of(changes, 'tick'), up ? [tick] : [], name)
     const reached = events(changes).filter(({ kind }) => kind === 'milestone-reached')
@@ -739,7 +750,7 @@ t.test('whatever decodes can be decided and answered', async (t) => {
       } catch {
         return
       }
-      const verdict = decideDhcp(damaged, facts, settings, NOW)
+      const verdict = decide(damaged, facts)
       if (!('reply' in verdict)) return
       answered++
       assert.equal(decodeDhcp(encodeDhcp(verdict.reply, damaged.options.maxMessageSize)).xid, damaged.xid)

@@ -173,7 +173,7 @@ const cases: Record<string, { request: DhcpMessage; is: FirmwareName; takes: Boo
 t.test('who asks, and what it can boot', async (t) => {
   for (const [name, { request, is, takes }] of Object.entries(cases)) {
     const { firmware, client } = firmwareOf(request)
-    const found = firmware.bootFile(client, bootPlace('http://192.0.2.1', firmware.name, client))
+    const found = firmware.bootFiles(client, bootPlace('http://192.0.2.1', firmware.name, client))[0]!
     t.equal(firmware.name, is, name)
     if (takes === 'nothing')
       t.ok('none' in found && found.none.length > 10, `${name}: ${JSON.stringify(found)}`)
@@ -184,7 +184,7 @@ t.test('who asks, and what it can boot', async (t) => {
 t.test('the reason for no boot file names what is missing', async (t) => {
   const reason = (request: DhcpMessage) => {
     const { firmware, client } = firmwareOf(request)
-    const found = firmware.bootFile(client, bootPlace('', firmware.name, client))
+    const found = firmware.bootFiles(client, bootPlace('', firmware.name, client))[0]!
     return 'none' in found ? found.none : ''
   }
   t.match(reason(pxe(4711)), /architecture 4711/)
@@ -208,6 +208,6 @@ t.test('the GUID stands in the URL only if it can mean something', async (t) => 
 })
 
 t.test('every loader of the table is one that is served', async (t) => {
-  for (const [arch, { loader }] of Object.entries(ARCHITECTURES))
-    if (loader !== null) t.ok(LOADERS.includes(loader), `${arch}: ${loader}`)
+  for (const [arch, { loaders }] of Object.entries(ARCHITECTURES))
+    for (const loader of loaders) t.ok(LOADERS.includes(loader), `${arch}: ${loader}`)
 })

@@ -5,6 +5,7 @@ import type { Instance } from '../../src/domain/instance.ts'
 import type { Disk, Inventory } from '../../src/domain/inventory.ts'
 import type { Node, Port } from '../../src/domain/node.ts'
 import type { Order } from '../../src/domain/order.ts'
+import type { Lease, Subnet } from '../../src/domain/subnet.ts'
 
 export const NOW = 1_800_000_000_000
 
@@ -47,6 +48,40 @@ export function aPort(given: Partial<Port> = {}): Port {
     reservedIp: '192.0.2.100',
     createdAt: NOW,
     updatedAt: null,
+    ...given
+  }
+}
+
+export function aSubnet(given: Partial<Subnet> = {}): Subnet {
+  return {
+    name: null,
+    cidr: '192.0.2.0/24',
+    pool: { start: '192.0.2.100', end: '192.0.2.200' },
+    relays: [],
+    gateway: '192.0.2.254',
+    dns: ['192.0.2.53'],
+    ntp: ['192.0.2.1'],
+    domain: 'example.org',
+    mtu: 1400,
+    routes: [],
+    options: {},
+    leaseSeconds: 3600,
+    discovery: null,
+    ...given
+  }
+}
+
+export function aLease(given: Partial<Lease> = {}): Lease {
+  return {
+    ip: '192.0.2.100',
+    mac: '52:54:00:00:00:01',
+    kind: 'reserved',
+    state: 'bound',
+    expiresAt: NOW + 3_600_000,
+    clientId: null,
+    declines: 0,
+    hostname: null,
+    updatedAt: NOW,
     ...given
   }
 }

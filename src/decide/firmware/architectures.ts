@@ -6,35 +6,41 @@ export const LOADERS = ['undionly.kpxe', 'snponly.efi', 'ipxe.efi', 'ipxe-arm64.
 
 export type Loader = (typeof LOADERS)[number]
 
+/** The machine's own script by TFTP; also what iPXE asks for by itself in the folder it came from. */
+export const SCRIPT_NAME = 'autoexec.ipxe'
+
 export type Architecture = {
   /** For people. */
   name: string
   firmware: 'bios' | 'uefi' | 'other'
   /** How such firmware fetches its boot file. */
   by: 'tftp' | 'http'
-  /** The first loader to give it: on x86 one that drives the NIC through the firmware. null: we have none. */
-  loader: Loader | null
+  /**
+   * The loaders to give it, the next when one came to nothing: first one that drives the NIC through the firmware, then one with
+   * drivers of its own. Empty: we have none.
+   */
+  loaders: readonly Loader[]
 }
 
 export const ARCHITECTURES: Readonly<Record<number, Architecture>> = {
-  0: { name: 'x86 BIOS', firmware: 'bios', by: 'tftp', loader: 'undionly.kpxe' },
-  2: { name: 'Itanium', firmware: 'uefi', by: 'tftp', loader: null },
-  6: { name: 'x86 UEFI', firmware: 'uefi', by: 'tftp', loader: null },
-  7: { name: 'x64 UEFI', firmware: 'uefi', by: 'tftp', loader: 'snponly.efi' },
+  0: { name: 'x86 BIOS', firmware: 'bios', by: 'tftp', loaders: ['undionly.kpxe'] },
+  2: { name: 'Itanium', firmware: 'uefi', by: 'tftp', loaders: [] },
+  6: { name: 'x86 UEFI', firmware: 'uefi', by: 'tftp', loaders: [] },
+  7: { name: 'x64 UEFI', firmware: 'uefi', by: 'tftp', loaders: ['snponly.efi', 'ipxe.efi'] },
   // By its number EFI byte code; machines that send it are x64 (LP#1768034).
-  9: { name: 'x64 UEFI (as 9)', firmware: 'uefi', by: 'tftp', loader: 'snponly.efi' },
-  10: { name: 'ARM UEFI', firmware: 'uefi', by: 'tftp', loader: null },
-  11: { name: 'ARM64 UEFI', firmware: 'uefi', by: 'tftp', loader: 'ipxe-arm64.efi' },
-  15: { name: 'x86 UEFI HTTP', firmware: 'uefi', by: 'http', loader: null },
-  16: { name: 'x64 UEFI HTTP', firmware: 'uefi', by: 'http', loader: 'snponly.efi' },
-  17: { name: 'x64 UEFI HTTP (as 17)', firmware: 'uefi', by: 'http', loader: 'snponly.efi' },
-  18: { name: 'ARM UEFI HTTP', firmware: 'uefi', by: 'http', loader: null },
-  19: { name: 'ARM64 UEFI HTTP', firmware: 'uefi', by: 'http', loader: 'ipxe-arm64.efi' },
-  20: { name: 'x86 BIOS HTTP', firmware: 'bios', by: 'http', loader: null },
-  21: { name: 'ARM U-Boot', firmware: 'other', by: 'tftp', loader: null },
-  22: { name: 'ARM64 U-Boot', firmware: 'other', by: 'tftp', loader: null },
-  27: { name: 'RISC-V 64 UEFI', firmware: 'uefi', by: 'tftp', loader: null },
-  28: { name: 'RISC-V 64 UEFI HTTP', firmware: 'uefi', by: 'http', loader: null }
+  9: { name: 'x64 UEFI (as 9)', firmware: 'uefi', by: 'tftp', loaders: ['snponly.efi', 'ipxe.efi'] },
+  10: { name: 'ARM UEFI', firmware: 'uefi', by: 'tftp', loaders: [] },
+  11: { name: 'ARM64 UEFI', firmware: 'uefi', by: 'tftp', loaders: ['ipxe-arm64.efi'] },
+  15: { name: 'x86 UEFI HTTP', firmware: 'uefi', by: 'http', loaders: [] },
+  16: { name: 'x64 UEFI HTTP', firmware: 'uefi', by: 'http', loaders: ['snponly.efi', 'ipxe.efi'] },
+  17: { name: 'x64 UEFI HTTP (as 17)', firmware: 'uefi', by: 'http', loaders: ['snponly.efi', 'ipxe.efi'] },
+  18: { name: 'ARM UEFI HTTP', firmware: 'uefi', by: 'http', loaders: [] },
+  19: { name: 'ARM64 UEFI HTTP', firmware: 'uefi', by: 'http', loaders: ['ipxe-arm64.efi'] },
+  20: { name: 'x86 BIOS HTTP', firmware: 'bios', by: 'http', loaders: [] },
+  21: { name: 'ARM U-Boot', firmware: 'other', by: 'tftp', loaders: [] },
+  22: { name: 'ARM64 U-Boot', firmware: 'other', by: 'tftp', loaders: [] },
+  27: { name: 'RISC-V 64 UEFI', firmware: 'uefi', by: 'tftp', loaders: [] },
+  28: { name: 'RISC-V 64 UEFI HTTP', firmware: 'uefi', by: 'http', loaders: [] }
 }
 
 /** Machines whose number is a lie, by the start of their MAC. */

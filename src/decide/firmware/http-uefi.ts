@@ -6,9 +6,9 @@ export const httpUefi: Firmware = {
   name: 'http-uefi',
   matches: ({ vendorClass, architecture }) =>
     vendorClass.startsWith('HTTPClient') || architecture?.by === 'http',
-  bootFile: ({ architecture, archText }, place) =>
-    architecture?.loader
-      ? { by: 'http', url: place.loaderUrl(architecture.loader) }
-      : { none: `no boot loader for ${archText}` },
+  bootFiles: ({ architecture, archText }, place) =>
+    architecture && architecture.loaders.length > 0
+      ? architecture.loaders.map((loader) => ({ by: 'http', url: place.loaderUrl(loader) }))
+      : [{ none: `no boot loader for ${archText}` }],
   answer: { vendorClass: 'HTTPClient' }
 }

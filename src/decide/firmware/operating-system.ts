@@ -8,13 +8,13 @@ export const RAMDISK_VENDOR_CLASS = 'seedling-ramdisk'
 export const ramdisk: Firmware = {
   name: 'ramdisk',
   matches: ({ vendorClass }) => vendorClass === RAMDISK_VENDOR_CLASS,
-  bootFile: () => ({ none: 'the ramdisk is running' }),
+  bootFiles: () => [{ none: 'the ramdisk is running' }],
   answer: {}
 }
 
 export const system: Firmware = {
   name: 'system',
   matches: () => true,
-  bootFile: () => ({ none: 'an installed system asks' }),
+  bootFiles: () => [{ none: 'an installed system asks' }],
   answer: {}
 }

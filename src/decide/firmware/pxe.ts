@@ -10,15 +10,15 @@ const isPxe = ({ vendorClass, arch }: Client) => vendorClass.startsWith('PXEClie
 const answer = { vendorClass: 'PXEClient', vendorOptions: PXE_TAKE_THE_FILE }
 const leave = { vendorClass: 'PXEClient', vendorOptions: PXE_LOCAL_BOOT }
 
-const bootFile: Firmware['bootFile'] = ({ architecture, archText }) =>
-  architecture?.loader
-    ? { by: 'tftp', name: architecture.loader }
-    : { none: `no boot loader for ${archText}` }
+const bootFiles: Firmware['bootFiles'] = ({ architecture, archText }) =>
+  architecture && architecture.loaders.length > 0
+    ? architecture.loaders.map((name) => ({ by: 'tftp', name }))
+    : [{ none: `no boot loader for ${archText}` }]
 
 export const pxeBios: Firmware = {
   name: 'pxe-bios',
   matches: (client) => isPxe(client) && client.architecture?.firmware === 'bios',
-  bootFile,
+  bootFiles,
   answer,
   leave
 }
@@ -26,9 +26,9 @@ export const pxeBios: Firmware = {
 export const pxeUefi: Firmware = {
   name: 'pxe-uefi',
   matches: (client) => isPxe(client) && client.architecture?.firmware === 'uefi',
-  bootFile,
+  bootFiles,
   answer,
   leave
 }
 
-export const pxeOther: Firmware = { name: 'pxe-other', matches: isPxe, bootFile, answer, leave }
+export const pxeOther: Firmware = { name: 'pxe-other', matches: isPxe, bootFiles, answer, leave }

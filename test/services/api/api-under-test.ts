@@ -54,6 +54,7 @@ export function someDeps(given: Parameters<typeof aConfig>[1] = {}) {
     apply,
     log: pino({ level: 'silent' }),
     now: Date.now,
+    leaseNow: Date.now,
     token: () => randomBytes(32).toString('hex'),
     wake: (nodeUuid) => void woken.push(nodeUuid),
     images: {

@@ -1,4 +1,5 @@
 import t from 'tap'
+import { aLease } from '../../support/builders.ts'
 import { anApi, fault } from './api-under-test.ts'
 
 const machine = (n: number, given = {}) => ({
@@ -105,13 +106,9 @@ t.test('leases say whose they are', async (t) => {
   const api = anApi()
   t.teardown(() => api.close())
   await api.ask('POST', '/v1/inventory', [machine(1)])
-  const lease = { state: 'bound' as const, hostname: null, updatedAt: 1 }
   api.change([
-    {
-      put: 'lease',
-      row: { ...lease, mac: '52:54:00:00:00:01', ip: '192.0.2.100', expiresAt: Date.now() + 1e6 }
-    },
-    { put: 'lease', row: { ...lease, mac: '52:54:00:00:00:99', ip: '192.0.2.150', expiresAt: 1 } }
+    { put: 'lease', row: aLease({ expiresAt: Date.now() + 1e6 }) },
+    { put: 'lease', row: aLease({ mac: '52:54:00:00:00:99', ip: '192.0.2.150', expiresAt: 1 }) }
   ])
   t.match((await api.ask('GET', '/v1/leases')).body.leases, [
     { node_name: 'ctl-1', state: 'bound', reserved: true },

@@ -7,6 +7,8 @@ import type { Order } from '../../../src/domain/order.ts'
 import type { Subnet } from '../../../src/domain/subnet.ts'
 import { startDhcp } from '../../../services/dhcp/server.ts'
 import { inheritedSockets, listenDhcp } from '../../../services/listen.ts'
+import type { NetworkConfig } from '../../../services/network-config.ts'
+import { startLeaseClock } from '../../../services/clock.ts'
 import { createApply } from '../../../services/store/apply.ts'
 import { createFacts } from '../../../services/store/facts.ts'
 import { openStore } from '../../../services/store/open.ts'
@@ -15,6 +17,7 @@ export type Serve = {
   dataDir: string
   link: { interface: string; address: string }
   subnets: Subnet[]
+  dhcp: NetworkConfig['dhcp']
   machines: { node: Node; ports: Port[]; order?: Order }[]
 }
 
@@ -30,13 +33,15 @@ store.commit(() => {
     if (order) apply([{ put: 'order', row: { ...order, imageId: null, instanceUuid: null } }])
   }
 })
+const clock = startLeaseClock({ store, facts, apply })
 const dhcp = startDhcp({
-  config: { network: { ...serve.link, subnets: serve.subnets }, http: { port: 80 } },
+  config: { network: { ...serve.link, subnets: serve.subnets, dhcp: serve.dhcp }, http: { port: 80 } },
   store,
   facts,
   apply,
   log,
   now: Date.now,
+  leaseNow: clock.now,
   sockets: await listenDhcp(serve.link, inheritedSockets(process.env, process.pid)),
   wake: (nodeUuid) => log.info({ nodeUuid }, 'wake')
 })
@@ -45,6 +50,7 @@ process.on('SIGTERM', () => {
   void dhcp.close().then(() => {
     const ticks = serve.machines.flatMap(({ node }) => Object.keys(facts.latestOrder(node.uuid)?.ticks ?? {}))
     log.info({ counters: dhcp.counters, leases: facts.leases(), ticks }, 'closed')
+    clock.close()
     store.close()
   })
 })

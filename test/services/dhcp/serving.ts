@@ -5,6 +5,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Lease } from '../../../src/domain/subnet.ts'
+import { aSubnet } from '../../support/builders.ts'
 import type { Namespace } from '../../support/namespace.ts'
 import type { Serve } from './serve.ts'
 
@@ -30,16 +31,7 @@ export type Ended = {
   ticks: string[]
 }
 
-const SUBNET = {
-  cidr: '192.0.2.0/24',
-  pool: { start: '192.0.2.100', end: '192.0.2.200' },
-  gateway: '192.0.2.254',
-  dns: ['192.0.2.53'],
-  ntp: ['192.0.2.1'],
-  domain: 'example.org',
-  mtu: 1400,
-  leaseSeconds: 3600
-}
+const DHCP: Serve['dhcp'] = { mode: 'server', exclusive: false, tolerate: [], probeConflicts: false }
 
 /** Resolves when it listens; rejects with what it wrote to stderr when it does not come so far. */
 export async function serveIn(
@@ -48,7 +40,7 @@ export async function serveIn(
   { node = [], wrap = [] }: ServeHow = {}
 ): Promise<Serving> {
   const dataDir = mkdtempSync(join(tmpdir(), 'seedling-dhcp-'))
-  const serve: Serve = { dataDir, subnets: [SUBNET], machines: [], ...given }
+  const serve: Serve = { dataDir, subnets: [aSubnet()], dhcp: DHCP, machines: [], ...given }
   const script = join(import.meta.dirname, 'serve.ts')
   const [command, ...args] = [...wrap, process.execPath, ...node, script, JSON.stringify(serve)]
   const child = namespace.spawn(command as string, args)

@@ -6,7 +6,17 @@ import { createApply } from '../../../services/store/apply.ts'
 import { createFacts } from '../../../services/store/facts.ts'
 import { openStore } from '../../../services/store/open.ts'
 import type { Change } from '../../../src/domain/change.ts'
-import { aNode, anImage, anInstance, anInventory, anOrder, aPort, NOW } from '../../support/builders.ts'
+import {
+  aLease,
+  anImage,
+  anInstance,
+  anInventory,
+  aNode,
+  anOrder,
+  aPort,
+  aSubnet,
+  NOW
+} from '../../support/builders.ts'
 
 function open(t: { testdir(): string; teardown(fn: () => void): void }) {
   const folder = t.testdir()
@@ -117,29 +127,13 @@ t.test('the same event within a minute raises its count', async (t) => {
 
 t.test('free addresses: the lowest that is neither reserved nor leased, until there is none', async (t) => {
   const { facts, put } = open(t)
-  const subnet = {
-    cidr: '192.0.2.0/24',
-    pool: { start: '192.0.2.100', end: '192.0.2.102' },
-    gateway: null,
-    dns: [],
-    ntp: [],
-    domain: null,
-    mtu: null,
-    leaseSeconds: 600
-  }
+  const subnet = aSubnet({ pool: { start: '192.0.2.100', end: '192.0.2.102' } })
   put([
     { put: 'node', row: aNode() },
     { put: 'port', row: aPort() }
   ])
   t.equal(facts.freeAddress(subnet, NOW), '192.0.2.101')
-  const lease = {
-    mac: 'm',
-    ip: '192.0.2.101',
-    state: 'bound' as const,
-    expiresAt: NOW + 5,
-    hostname: null,
-    updatedAt: NOW
-  }
+  const lease = aLease({ mac: 'm', ip: '192.0.2.101', expiresAt: NOW + 5 })
   put([{ put: 'lease', row: lease }])
   t.equal(facts.freeAddress(subnet, NOW), '192.0.2.102')
   t.equal(facts.freeAddress(subnet, NOW + 6), '192.0.2.101', 'a lease that ran out is free again')

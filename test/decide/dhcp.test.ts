@@ -16,7 +16,7 @@ import { CHECKLIST, type Milestone, type Order, type OrderKind } from '../../src
 import type { Lease, Subnet } from '../../src/domain/subnet.ts'
 import { decodeDhcp, encodeDhcp, type DhcpMessage } from '../../src/wire/dhcp.ts'
 import type { DhcpOptions, MessageType } from '../../src/wire/dhcp-options.ts'
-import { aLease, aNode, anOrder, aPort, aSubnet, NOW } from '../support/builders.ts'
+import { aLease, anInstance, aNode, anOrder, aPort, aSubnet, NOW } from '../support/builders.ts'
 import { aRequest, recorded } from '../support/dhcp.ts'
 
 const MAC = '52:54:00:00:00:01'
@@ -33,7 +33,22 @@ const far: Subnet = {
   gateway: RELAY,
   leaseSeconds: 600
 }
-const settings: DhcpSettings = { address: US, httpPort: 80, subnets: [near, far], unicastWithoutArp: false }
+const OPEN = '198.18.0.1'
+const GUEST = '198.18.0.5'
+/** Where strangers get an address. */
+const open = aSubnet({
+  cidr: '198.18.0.0/24',
+  pool: { start: '198.18.0.100', end: '198.18.0.110' },
+  relays: [OPEN],
+  gateway: null,
+  discovery: { start: '198.18.0.2', end: '198.18.0.9', leaseSeconds: 120, perSecond: 20 }
+})
+const settings: DhcpSettings = {
+  address: US,
+  httpPort: 80,
+  subnets: [near, far, open],
+  unicastWithoutArp: false
+}
 
 const off = { 'powered-off': NOW }
 const seen = { ...off, 'powered-on': NOW, 'agent-seen': NOW }
@@ -68,6 +83,15 @@ const says = (
   options: DhcpOptions = {},
   given: Partial<DhcpMessage> = {}
 ): DhcpMessage => aRequest({ options: { messageType, ...options }, ...given })
+
+const declined = (expiresAt: number) =>
+  machine({ lease: aLease({ state: 'declined', declines: 1, expiresAt }) })
+const intruded = machine({ foreign: { address: '192.0.2.66', mac: '52:54:00:00:00:66' } })
+const guestLease = aLease({ ip: GUEST, kind: 'discovery' })
+const guest = (given: Partial<DhcpFacts> = {}) =>
+  machine({ node: null, port: null, candidate: GUEST, ...given })
+const strangely = (type: MessageType, options: DhcpOptions = {}, given: Partial<DhcpMessage> = {}) =>
+  says(type, options, { giaddr: OPEN, ...given })
 
 const ipxe = recorded('seabios-ipxe-discover', { chaddr: MAC })
 const ovmf = recorded('ovmf-pxe-discover', { chaddr: MAC })
@@ -337,7 +361,181 @@ const cases: Record<string, { request: DhcpMessage; facts?: DhcpFacts; expect: E
     expect: { ignore: 'not-its-address' }
   },
 
+  'a release by another client id changes nothing': {
+    request: says('release', { serverId: US, clientId: Buffer.from('01ff', 'hex') }, { ciaddr: IP }),
+    facts: leased,
+    expect: { ignore: 'other-client-id' }
+  },
+  'a decline by another client id changes nothing': {
+    request: says('decline', { ...selecting, clientId: Buffer.from('01ff', 'hex') }),
+    facts: leased,
+    expect: { ignore: 'other-client-id' }
+  },
+  'a release of what was never acknowledged changes nothing': {
+    request: says('release', { serverId: US }, { ciaddr: IP }),
+    expect: { ignore: 'not-its-address' }
+  },
+  'a second release changes nothing': {
+    request: says('release', { serverId: US }, { ciaddr: IP }),
+    facts: machine({ lease: aLease({ state: 'released' }) }),
+    expect: { ignore: 'not-its-address' }
+  },
+
+  // An address that somebody else uses
+  'a declined address is not offered for a moment': {
+    request: says('discover'),
+    facts: declined(NOW + 1),
+    expect: { ignore: 'quarantined' }
+  },
+  'nor acknowledged to who asks for it afresh': {
+    request: says('request', { requestedAddress: IP }),
+    facts: declined(NOW + 1),
+    expect: { answer: 'nak', lease: null }
+  },
+  'after the moment it is offered again': {
+    request: says('discover'),
+    facts: declined(NOW),
+    expect: { answer: 'offer' }
+  },
+  'an address that another machine answers at is not offered': {
+    request: says('discover'),
+    facts: machine({ conflict: { mac: '52:54:00:00:00:77' } }),
+    expect: { ignore: 'address-in-use' }
+  },
+  'nor acknowledged to who took the offer': {
+    request: says('request', selecting),
+    facts: machine({ conflict: { mac: '52:54:00:00:00:77' } }),
+    expect: { answer: 'nak', lease: null }
+  },
+  'who has it already may go on using it': {
+    request: says('request', {}, { ciaddr: IP }),
+    facts: machine({ conflict: { mac: '52:54:00:00:00:77' } }),
+    expect: { answer: 'ack', lease: 'bound' }
+  },
+
+  // Another DHCP server on the link
+  'no offer beside another server': {
+    request: says('discover'),
+    facts: intruded,
+    expect: { ignore: 'foreign-server' }
+  },
+  'who starts afresh is to wait': {
+    request: says('request', { requestedAddress: IP }),
+    facts: intruded,
+    expect: { ignore: 'foreign-server' }
+  },
+  'who took our offer before may have it': {
+    request: says('request', selecting),
+    facts: intruded,
+    expect: { answer: 'ack', lease: 'bound' }
+  },
+  'renewals go on': {
+    request: says('request', {}, { ciaddr: IP }),
+    facts: intruded,
+    expect: { answer: 'ack', lease: 'bound' }
+  },
+
+  // Strangers where there is a pool for them
+  'a stranger is offered what the pool has': {
+    request: strangely('discover'),
+    facts: guest(),
+    expect: { answer: 'offer', bootFile: null, lease: null }
+  },
+  'a stranger’s firmware gets no boot file': {
+    request: { ...ovmf, giaddr: OPEN },
+    facts: guest(),
+    expect: { answer: 'offer', bootFile: null }
+  },
+  'a stranger gets nothing when the pool has nothing': {
+    request: strangely('discover'),
+    facts: guest({ candidate: null }),
+    expect: { ignore: 'pool-exhausted', events: 0 }
+  },
+  'a stranger gets nothing beside another server': {
+    request: strangely('discover'),
+    facts: guest({ foreign: intruded.foreign }),
+    expect: { ignore: 'foreign-server', events: 0 }
+  },
+  'a stranger takes the offer': {
+    request: strangely('request', { serverId: US, requestedAddress: GUEST }),
+    facts: guest(),
+    expect: { answer: 'ack', lease: 'bound' }
+  },
+  'a stranger takes what it was not offered': {
+    request: strangely('request', { serverId: US, requestedAddress: '198.18.0.9' }),
+    facts: guest(),
+    expect: { answer: 'nak', lease: null }
+  },
+  'a stranger takes another server’s offer': {
+    request: strangely('request', { serverId: '198.18.0.2', requestedAddress: GUEST }),
+    facts: guest(),
+    expect: { ignore: 'other-server', events: 0 }
+  },
+  'init-reboot of a stranger that is known': {
+    request: strangely('request', { requestedAddress: GUEST }),
+    facts: guest({ lease: guestLease }),
+    expect: { answer: 'ack', lease: 'bound' }
+  },
+  'init-reboot of a stranger that is not known: silence': {
+    request: strangely('request', { requestedAddress: GUEST }),
+    facts: guest(),
+    expect: { ignore: 'unknown-lease', events: 0 }
+  },
+  'init-reboot of a stranger from another network': {
+    request: strangely('request', { requestedAddress: '10.1.2.3' }),
+    facts: guest(),
+    expect: { answer: 'nak', to: `${OPEN}:67` }
+  },
+  'init-reboot of a stranger whose address went to somebody else': {
+    request: strangely('request', { requestedAddress: GUEST }),
+    facts: guest({ lease: guestLease, candidate: '198.18.0.9' }),
+    expect: { answer: 'nak' }
+  },
+  'a stranger renews': {
+    request: strangely('request', {}, { giaddr: '0.0.0.0', ciaddr: GUEST }),
+    facts: guest({ lease: guestLease }),
+    expect: { answer: 'ack', lease: 'bound', to: `${GUEST}:68` }
+  },
+  'a stranger renews what we know nothing of': {
+    request: strangely('request', {}, { giaddr: '0.0.0.0', ciaddr: GUEST }),
+    facts: guest(),
+    expect: { ignore: 'unknown-lease', events: 0 }
+  },
+  'a stranger gives its address back': {
+    request: strangely('release', { serverId: US }, { giaddr: '0.0.0.0', ciaddr: GUEST }),
+    facts: guest({ lease: guestLease }),
+    expect: { ignore: 'released', events: 0 }
+  },
+  'a stranger gives another’s address back': {
+    request: strangely('release', { serverId: US }, { giaddr: '0.0.0.0', ciaddr: '198.18.0.9' }),
+    facts: guest({ lease: guestLease }),
+    expect: { ignore: 'not-its-address', events: 0 }
+  },
+  'a stranger declines': {
+    request: strangely('decline', { serverId: US, requestedAddress: GUEST }),
+    facts: guest({ lease: guestLease }),
+    expect: { ignore: 'declined', events: 0 }
+  },
+  'a stranger informs itself': {
+    request: strangely('inform', {}, { giaddr: '0.0.0.0', ciaddr: GUEST }),
+    facts: guest({ lease: guestLease }),
+    expect: { ignore: 'not-enrolled', events: 0 }
+  },
+  'a stranger in a subnet without a pool': {
+    request: says('discover'),
+    facts: guest(),
+    expect: { ignore: 'not-enrolled', events: 0 }
+  },
+
   // Relays and destinations
+  'a relay that is not known is not answered': {
+    request: says('discover', {}, { giaddr: '198.18.0.77' }),
+    expect: { ignore: 'unknown-relay', events: 0 }
+  },
+  'a cut-off option 82 is not answered': {
+    request: says('discover', { relayAgent: Buffer.of(1, 9) }, { giaddr: RELAY }),
+    expect: { ignore: 'bad-relay-option', events: 0 }
+  },
   'a relayed DISCOVER is answered to the relay': {
     request: says('discover', {}, { giaddr: RELAY, hops: 1 }),
     facts: behindRelay,
@@ -407,7 +605,7 @@ t.test('what is answered, where to, with which boot file', async (t) => {
       )
     t.equal(
       events(verdict.changes).filter(({ kind }) => kind === 'dhcp-answered').length,
-      1,
+      facts.node ? 1 : 0,
       `${name}: event`
     )
     t.ok(verdict.reason.length > 5, `${name}: "${verdict.reason}"`)
@@ -599,6 +797,103 @@ t.test('the lease that is written', async (t) => {
     expiresAt: NOW + 10_000
   })
   t.equal(row(says('discover')), undefined, 'an offer writes none')
+})
+
+t.test('a stranger’s lease is short, says so, and is kept apart', async (t) => {
+  const verdict = answer(decide(strangely('request', { serverId: US, requestedAddress: GUEST }), guest()))
+  t.match(verdict, { kind: 'discovery', reply: { yiaddr: GUEST, options: { leaseSeconds: 120 } } })
+  t.match(leases(verdict.changes), [{ kind: 'discovery', ip: GUEST, mac: MAC, expiresAt: NOW + 120_000 }])
+})
+
+t.test('declined again and again: longer each time, never for long, and people are told', async (t) => {
+  const decline = says('decline', selecting)
+  const barred: number[] = []
+  let lease = aLease()
+  for (let time = 1; time <= 5; time++) {
+    const { changes } = decide(decline, machine({ lease }))
+    const [row] = leases(changes)
+    barred.push(((row?.expiresAt ?? 0) - NOW) / 1000)
+    const alarms = events(changes).filter(({ kind }) => kind === 'address-conflict')
+    t.equal(alarms.length, time >= 3 ? 1 : 0, `time ${time}`)
+    lease = { ...(row as Lease), state: 'bound' }
+  }
+  t.same(barred, [10, 20, 40, 60, 60])
+  t.equal(leases(decide(says('request', {}, { ciaddr: IP }), machine({ lease })).changes)[0]?.declines, 0)
+  t.equal(leases(decide(says('request', selecting), machine({ lease })).changes)[0]?.declines, 5)
+  const far = leases(
+    decide(strangely('decline', { serverId: US, requestedAddress: GUEST }), guest({ lease: guestLease }))
+      .changes
+  )
+  t.match(far, [{ ip: GUEST, state: 'declined', expiresAt: NOW + 3_600_000 }], 'a pool has others to give')
+})
+
+t.test('a relay may have clients take it for the server (RFC 5107)', async (t) => {
+  const relayAgent = Buffer.from('0b04c63364fe', 'hex')
+  const relayed = (type: MessageType, options: DhcpOptions = {}) =>
+    says(type, { relayAgent, ...options }, { giaddr: RELAY })
+  const facts = machine({ port: aPort({ reservedIp: '198.51.100.10' }) })
+  t.equal(offered(relayed('discover'), facts).reply.options.serverId, RELAY)
+  const taken = relayed('request', { serverId: RELAY, requestedAddress: '198.51.100.10' })
+  t.match(offered(taken, facts).reply.options, { messageType: 'ack', serverId: RELAY })
+  const ours = relayed('request', { serverId: US, requestedAddress: '198.51.100.10' })
+  t.match(decide(ours, facts), { ignore: 'other-server' })
+})
+
+t.test('a node’s own options come before its subnet’s', async (t) => {
+  const subnets = [{ ...near, options: { 100: '434554', 101: '61' } }]
+  const node = aNode({ extra: { dhcp: { mtu: 1500, gateway: null, options: { 100: { text: 'UTC' } } } } })
+  const { options } = offered(says('discover'), machine({ node }), { ...settings, subnets }).reply
+  t.match(options, { interfaceMtu: 1500, dnsServers: near.dns, routers: undefined })
+  t.match(options.other, { 100: Buffer.from('UTC'), 101: Buffer.from('a') })
+  t.same(
+    options.classlessRoutes,
+    [{ network: '169.254.169.254/32', router: US }],
+    'no default route without a gateway'
+  )
+})
+
+t.test('routes of the subnet stand in option 121; one of them may be the default', async (t) => {
+  const more = [{ network: '10.0.0.0/8', router: '192.0.2.253' }]
+  const routes = (given: typeof more) =>
+    offered(says('discover'), machine(), { ...settings, subnets: [{ ...near, routes: given }] }).reply.options
+      .classlessRoutes
+  const metadata = { network: '169.254.169.254/32', router: US }
+  t.same(routes(more), [metadata, ...more, { network: '0.0.0.0/0', router: '192.0.2.254' }])
+  const own = [{ network: '0.0.0.0/0', router: '192.0.2.253' }]
+  t.same(routes(own), [metadata, ...own])
+})
+
+t.test('an installed system that asks for its name is told it', async (t) => {
+  const facts = machine({ node: aNode({ state: 'active' }), instance: anInstance({ hostname: 'web-1' }) })
+  const hostName = (parameterList: number[], known = facts) =>
+    offered(says('discover', { parameterList }), known).reply.options.hostName
+  t.equal(hostName([1, 12]), 'web-1')
+  t.equal(hostName([1]), undefined, 'not asked for')
+  t.equal(hostName([12], machine({ instance: anInstance() })), undefined, 'not installed yet')
+})
+
+t.test('a machine that gets nowhere is told the next boot file, and in the end none', async (t) => {
+  const order = anOrder({ ticks: off })
+  const stages = (visits: number): DhcpFacts['stages'] => ({
+    orderId: order.id,
+    attempt: 1,
+    visits: { 'pxe-uefi': visits },
+    xid: 0
+  })
+  const at = (visits: number) => {
+    const request = { ...ovmf, options: { ...ovmf.options, messageType: 'request' as const, ...selecting } }
+    const { bootFile, reason, changes } = offered(request, machine({ order, stages: stages(visits) }))
+    const changed = events(changes).filter(({ kind }) => kind === 'boot-file-changed')
+    return { bootFile, reason, changed: changed.map(({ detail }) => detail) }
+  }
+  t.match(at(0), { bootFile: 'snponly.efi', changed: [] })
+  t.match(at(1), { bootFile: 'snponly.efi', reason: /visit 2 of this stage/, changed: [] })
+  t.match(at(2), { bootFile: 'ipxe.efi', changed: [{ visits: 2, from: 'snponly.efi', to: 'ipxe.efi' }] })
+  t.match(at(3), { bootFile: 'ipxe.efi', changed: [] })
+  t.match(at(8), { bootFile: null, reason: /8 boot files in attempt 1/, changed: [{ to: null }] })
+  t.match(at(9), { bootFile: null, changed: [] })
+  const left = offered(ovmf, machine({ order, stages: stages(8) })).reply
+  t.equal(left.options.vendorOptions?.toString('latin1'), LOCAL_BOOT, 'and its firmware is sent on')
 })
 
 t.test('a client’s own words come with the event, made printable', async (t) => {

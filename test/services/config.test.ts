@@ -23,6 +23,32 @@ t.test('a short file is filled in, with paths relative to it', async (t) => {
   })
 })
 
+t.test('what the network is, in full', async (t) => {
+  const full = good()
+  Object.assign(full.network, { dhcp: { mode: 'proxy', tolerate: ['192.0.2.2'] } })
+  full.network.subnets = [
+    {
+      cidr: '192.0.2.0/24',
+      name: 'rack-1',
+      discovery: { start: '192.0.2.200', end: '192.0.2.210' },
+      routes: [{ network: '10.0.0.0/8', router: '192.0.2.254' }],
+      options: { 150: { ip: '192.0.2.1' } }
+    } as never
+  ]
+  t.match(checkConfig(full, '/').network, {
+    dhcp: { mode: 'proxy', exclusive: true, tolerate: ['192.0.2.2'], probeConflicts: true },
+    subnets: [
+      {
+        name: 'rack-1',
+        pool: null,
+        discovery: { leaseSeconds: 120, perSecond: 20 },
+        routes: [{ network: '10.0.0.0/8', router: '192.0.2.254' }],
+        options: { 150: 'c0000201' }
+      }
+    ]
+  })
+})
+
 t.test('all faults are told at once', async (t) => {
   const bad = { ...good(), netwrk: {}, boot: { kernel: 'k', loaders: 'l', colour: 1 }, http: { port: 99999 } }
   try {
@@ -57,6 +83,36 @@ const network: Record<string, { change: (config: ReturnType<typeof good>) => voi
     says: /host bits/
   },
   'an address in no subnet': { change: (c) => (c.network.address = '198.51.100.1'), says: /none of/ },
+  'a discovery pool inside the pool of enrolled machines': {
+    change: (c) =>
+      Object.assign(c.network.subnets[0]!, { discovery: { start: '192.0.2.150', end: '192.0.2.250' } }),
+    says: /"network\.subnets\.0\.discovery" overlaps "network\.subnets\.0\.pool"/
+  },
+  'a server without a pool': {
+    change: (c) => Object.assign(c.network.subnets[0]!, { pool: undefined }),
+    says: /"network\.subnets\.0\.pool" is missing/
+  },
+  'two subnets on the same addresses': {
+    change: (c) =>
+      c.network.subnets.push({ cidr: '192.0.2.0/25', pool: { start: '192.0.2.2', end: '192.0.2.9' } }),
+    says: /subnets\.1\.cidr" 192\.0\.2\.0\/25 overlaps/
+  },
+  'two subnets of one name': {
+    change: (c) => {
+      Object.assign(c.network.subnets[0]!, { name: 'a' })
+      const pool = { start: '10.0.0.2', end: '10.0.0.9' }
+      c.network.subnets.push({ cidr: '10.0.0.0/24', pool, name: 'a' } as never)
+    },
+    says: /name of another subnet/
+  },
+  'an option that the protocol sets': {
+    change: (c) => Object.assign(c.network.subnets[0]!, { options: { 54: { ip: '192.0.2.9' } } }),
+    says: /"network\.subnets\.0\.options\.54" cannot be set/
+  },
+  'a relay in the pool': {
+    change: (c) => Object.assign(c.network.subnets[0]!, { relays: ['192.0.2.120'] }),
+    says: /contains the relay 192\.0\.2\.120/
+  },
   'an octet over 255': { change: (c) => (c.network.address = '192.0.2.256'), says: /not an IPv4 address/ }
 }
 for (const [sentence, { change, says }] of Object.entries(network))

@@ -99,7 +99,10 @@ t.test('an offer that is not taken up is free again, and so is one settled elsew
   place.now += 1001
   t.equal(ask(5), '192.0.2.21')
   place.now += 31_000
-  t.same([ask(6), ask(7), ask(8), ask(9)].sort(), [20, 21, 22, 23].map((n) => `192.0.2.${n}`))
+  t.same(
+    [ask(6), ask(7), ask(8), ask(9)].sort(),
+    [20, 21, 22, 23].map((n) => `192.0.2.${n}`)
+  )
 })
 
 t.test('so many a second and no more; who has one is not counted', async (t) => {

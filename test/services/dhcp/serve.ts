@@ -6,7 +6,7 @@ import type { Node, Port } from '../../../src/domain/node.ts'
 import type { Order } from '../../../src/domain/order.ts'
 import type { Subnet } from '../../../src/domain/subnet.ts'
 import { startDhcp } from '../../../services/dhcp/server.ts'
-import { inheritedSockets, listenDhcp } from '../../../services/listen.ts'
+import { inheritedSockets, listenDatagrams, listenDhcp } from '../../../services/listen.ts'
 import type { NetworkConfig } from '../../../services/network-config.ts'
 import { startLeaseClock } from '../../../services/clock.ts'
 import { createApply } from '../../../services/store/apply.ts'
@@ -34,6 +34,11 @@ store.commit(() => {
   }
 })
 const clock = startLeaseClock({ store, facts, apply })
+const inherited = inheritedSockets(process.env, process.pid)
+const proxy =
+  serve.dhcp.mode === 'proxy'
+    ? await listenDatagrams('proxydhcp', { address: serve.link.address, port: 4011 }, inherited)
+    : undefined
 const dhcp = startDhcp({
   config: { network: { ...serve.link, subnets: serve.subnets, dhcp: serve.dhcp }, http: { port: 80 } },
   store,
@@ -42,7 +47,7 @@ const dhcp = startDhcp({
   log,
   now: Date.now,
   leaseNow: clock.now,
-  sockets: await listenDhcp(serve.link, inheritedSockets(process.env, process.pid)),
+  sockets: { ...(await listenDhcp(serve.link, inherited)), proxy },
   wake: (nodeUuid) => log.info({ nodeUuid }, 'wake')
 })
 log.info('listening')

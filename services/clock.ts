@@ -13,6 +13,8 @@ import type { Store } from './store/open.ts'
 export type LeaseClock = {
   /** Milliseconds; starts at the wall clock's epoch time and may drift away from it. */
   now(): number
+  /** How long nothing ran before this run, ms, as far as is known; null: this is the first. */
+  away: number | null
   close(): void
 }
 
@@ -65,7 +67,8 @@ export function startLeaseClock(
     synchronised: clocks.synchronised()
   })
   const started = clocks.monotonic()
-  const base = resumed(facts.clockMark(), read())
+  const mark = facts.clockMark()
+  const base = resumed(mark, read())
   const now = () => base + (clocks.monotonic() - started)
   const keep = () => {
     const row: ClockMark = { id: 1, leaseTime: Math.round(now()), ...read() }
@@ -75,6 +78,7 @@ export function startLeaseClock(
   const keeping = setInterval(keep, KEEP_MILLISECONDS)
   return {
     now: () => Math.round(now()),
+    away: mark === null ? null : base - mark.leaseTime,
     close() {
       clearInterval(keeping)
       keep()

@@ -13,16 +13,16 @@ export type GatherDeps = {
   pool: DiscoveryPool
   stages: ReadonlyMap<Mac, BootStages>
   conflict: (ip: Ip) => DhcpFacts['conflict']
-  foreign: () => DhcpFacts['foreign']
+  standDown: () => string | null
 }
 
 export function gather(
   request: DhcpMessage,
   place: DhcpPlace,
-  { facts, pool, stages, conflict, foreign }: GatherDeps
+  { facts, pool, stages, conflict, standDown }: GatherDeps
 ): DhcpFacts {
   const mac = request.chaddr
-  const common = { candidate: null, conflict: null, foreign: foreign() }
+  const common = { candidate: null, conflict: null, standDown: standDown() }
   if (facts.isEnrolled(mac)) {
     const { port, node, order, instance } = facts.machineByMac(mac)
     const ip = port?.reservedIp ?? null

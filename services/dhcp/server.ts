@@ -37,8 +37,8 @@ export type DhcpDeps = {
   sockets: { receive: Socket[]; send: Socket; proxy?: Socket | undefined }
   /** Told of a node whose order got a tick; a hint. */
   wake: (nodeUuid: string) => void
-  /** Another DHCP server that must not be on the link; null: there is none. */
-  foreign?: () => DhcpFacts['foreign']
+  /** Why nobody is to start afresh with us now, for people; null: all may. */
+  standDown?: () => string | null
   /** Looks whether somebody answers at an address that is offered; what it found before. */
   conflicts?: { probe(ip: Ip, macs: readonly Mac[]): void; conflict(ip: Ip): DhcpFacts['conflict'] }
 }
@@ -76,7 +76,7 @@ export function startDhcp(deps: DhcpDeps): { counters: Readonly<DhcpCounters>; c
   const conflict = (ip: Ip) => deps.conflicts?.conflict(ip) ?? null
   const pool = createDiscoveryPool({ facts, leaseNow, inUse: (ip) => conflict(ip) !== null })
   const stages = new Map<Mac, BootStages>()
-  const gathering = { facts, pool, stages, conflict, foreign: deps.foreign ?? (() => null) }
+  const gathering = { facts, pool, stages, conflict, standDown: deps.standDown ?? (() => null) }
   const strangersServed = mode === 'listen' || config.network.subnets.some(({ discovery }) => discovery)
   let enrolled: Arrived[] = []
   let strangers: Arrived[] = []

@@ -34,8 +34,8 @@ export type DhcpFacts = {
   candidate: Ip | null
   /** Somebody else was just found to answer at the address; `mac` null: unknown who. */
   conflict: { mac: Mac | null } | null
-  /** Another DHCP server that must not be on this link; null: there is none. */
-  foreign: { address: Ip; mac: Mac | null } | null
+  /** Why nobody is to start afresh with us, another DHCP server on the link say, for people; null: all may. */
+  standDown: string | null
   /** How far this machine came in earlier tries; a hint. */
   stages: BootStages | null
 }
@@ -65,7 +65,7 @@ export type DhcpIgnored =
   | 'address-elsewhere' // the reserved address belongs to another subnet than the client is in
   | 'address-in-use' // somebody else answers at the address
   | 'quarantined' // the address was declined a moment ago
-  | 'foreign-server' // another DHCP server is on the link: we stand down
+  | 'standing-down' // another DHCP server is on the link, or may be
   | 'pool-exhausted' // the discovery pool has nothing left, or gave out as much as it may in a second
   | 'unknown-lease' // a stranger speaks of a lease that we know nothing of
   | 'other-server' // the client took another server's offer
@@ -179,13 +179,8 @@ const elsewhere = ({ ip, subnet }: Holder) =>
   `its address ${ip} is not in ${subnet.cidr}, where it asks from; set physical_network of its port to ${subnet.name ?? subnet.cidr}`
 
 /** What keeps an address from being given out for a while. */
-function barredOf({ ip, lease, conflict, foreign, time }: Holder): [DhcpIgnored, Change[], string] | null {
-  if (foreign)
-    return [
-      'foreign-server',
-      [],
-      `another DHCP server answers on this link: ${foreign.address}${foreign.mac ? ` (${foreign.mac})` : ''}`
-    ]
+function barredOf({ ip, lease, conflict, standDown, time }: Holder): [DhcpIgnored, Change[], string] | null {
+  if (standDown !== null) return ['standing-down', [], standDown]
   if (conflict) return ['address-in-use', [], `${ip} is in use by ${conflict.mac ?? 'somebody else'}`]
   if (lease?.state === 'declined' && lease.expiresAt > time.leaseNow)
     return [
@@ -214,7 +209,7 @@ function decideRequest(asked: Holder): DhcpVerdict {
   if (!contains(subnet, ip)) return refused(asked, elsewhere(asked))
   const barred = meaning === 'renewing' ? null : barredOf(asked)
   // Whoever took our offer before the other server was seen may have it; whoever starts afresh is to wait.
-  if (barred?.[0] === 'foreign-server') {
+  if (barred?.[0] === 'standing-down') {
     if (meaning === 'init-reboot') return ignored(asked, ...barred)
   } else if (barred) return refused(asked, barred[2])
   return answered(asked, 'ack', [leaseChange(asked, 'bound'), ...instanceUp(asked)])
@@ -298,7 +293,7 @@ export function instanceUp({
 // Strangers, where there is a discovery pool
 
 function decideStranger(asked: DhcpCase): DhcpVerdict {
-  const { request, type, place, lease, candidate, foreign } = asked
+  const { request, type, place, lease, candidate, standDown } = asked
   const { subnet } = place
   if (!subnet?.discovery) return ignored(asked, 'not-enrolled')
   const holder = (ip: Ip): Holder => ({ ...asked, ip, subnet, kind: 'discovery' })
@@ -306,7 +301,7 @@ function decideStranger(asked: DhcpCase): DhcpVerdict {
   if (type === 'release' || type === 'decline')
     return lease ? decideReturn(holder(lease.ip)) : ignored(asked, 'unknown-lease')
   if (type === 'discover') {
-    if (foreign) return ignored(asked, 'foreign-server')
+    if (standDown !== null) return ignored(asked, 'standing-down', [], standDown)
     return candidate === null ? ignored(asked, 'pool-exhausted') : answered(holder(candidate), 'offer', [])
   }
   const { serverId, requestedAddress } = request.options

@@ -63,7 +63,7 @@ const machine = (given: Partial<DhcpFacts> = {}): DhcpFacts => ({
   lease: null,
   candidate: null,
   conflict: null,
-  foreign: null,
+  standDown: null,
   stages: null,
   ...given
 })
@@ -86,7 +86,7 @@ const says = (
 
 const declined = (expiresAt: number) =>
   machine({ lease: aLease({ state: 'declined', declines: 1, expiresAt }) })
-const intruded = machine({ foreign: { address: '192.0.2.66', mac: '52:54:00:00:00:66' } })
+const intruded = machine({ standDown: 'another DHCP server answers here' })
 const guestLease = aLease({ ip: GUEST, kind: 'discovery' })
 const guest = (given: Partial<DhcpFacts> = {}) =>
   machine({ node: null, port: null, candidate: GUEST, ...given })
@@ -417,12 +417,12 @@ const cases: Record<string, { request: DhcpMessage; facts?: DhcpFacts; expect: E
   'no offer beside another server': {
     request: says('discover'),
     facts: intruded,
-    expect: { ignore: 'foreign-server' }
+    expect: { ignore: 'standing-down' }
   },
   'who starts afresh is to wait': {
     request: says('request', { requestedAddress: IP }),
     facts: intruded,
-    expect: { ignore: 'foreign-server' }
+    expect: { ignore: 'standing-down' }
   },
   'who took our offer before may have it': {
     request: says('request', selecting),
@@ -453,8 +453,8 @@ const cases: Record<string, { request: DhcpMessage; facts?: DhcpFacts; expect: E
   },
   'a stranger gets nothing beside another server': {
     request: strangely('discover'),
-    facts: guest({ foreign: intruded.foreign }),
-    expect: { ignore: 'foreign-server', events: 0 }
+    facts: guest({ standDown: intruded.standDown }),
+    expect: { ignore: 'standing-down', events: 0 }
   },
   'a stranger takes the offer': {
     request: strangely('request', { serverId: US, requestedAddress: GUEST }),

@@ -31,7 +31,7 @@ const none = {
   lease: null,
   candidate: null,
   conflict: null,
-  foreign: null,
+  standDown: null,
   stages: null
 }
 const senders: DhcpFacts[] = [

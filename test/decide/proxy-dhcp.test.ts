@@ -23,7 +23,7 @@ const machine = (given: Partial<ProxyFacts> = {}): ProxyFacts => ({
   lease: null,
   candidate: null,
   conflict: null,
-  foreign: null,
+  standDown: null,
   stages: null,
   other: null,
   ...given

@@ -129,6 +129,14 @@ export function residentMemory(pid: number): { now: number; peak: number } {
   return { now: kib('VmRSS'), peak: kib('VmHWM') }
 }
 
+/** CPU time that a process has used up to now, all threads together; s, in steps of 10 ms. */
+export function cpuSeconds(pid: number): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
+  // Fields 14 and 15 (proc(5)), utime and stime, in ticks of which Linux has 100 a second. The name before them may hold spaces.
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+  return (Number(fields[11]) + Number(fields[12])) / 100
+}
+
 function keaConfig({ folder, link, subnets, kea }: PeerSettings): object {
   return {
     'interfaces-config': { interfaces: [`${link.interface}/${link.address}`] },

@@ -2,7 +2,8 @@
 //
 // perfdhcp is a relay by nature: every packet it makes carries its own address as giaddr, and it hears only what is sent to
 // that address. Direct clients are made with packet templates, in which giaddr is zero and the broadcast flag set. The
-// answers are then broadcast, and nftables readdresses them to perfdhcp on their way in, before its socket.
+// answers are then broadcast, and nftables readdresses them to perfdhcp on their way in, before its socket. Its packets for
+// relayed clients have a client id (61) besides, the templates have none.
 
 import { writeFileSync } from 'node:fs'
 import { text } from 'node:stream/consumers'
@@ -82,11 +83,13 @@ export type Load = {
 /** Seconds since the start. */
 type Answer = { sent: number; received: number }
 
-/** What came of a load. Times are in seconds since the first DISCOVER. */
+/** What came of a load. */
 export type Outcome = {
   discovers: number
   offers: Answer[]
   acks: Answer[]
+  /** Answers that reached the clients and were lost there, because perfdhcp's socket was full. */
+  overrun: number
 }
 
 /** Answers that come later than this after the last DISCOVER count as lost: a server that only queues is not keeping up. */
@@ -116,16 +119,23 @@ export async function perfdhcp(clients: Clients, load: Load): Promise<Outcome> {
         ]
       : ['-l', clients.relay, clients.server])
   ]
+  const before = await receiveErrors(namespace)
   const child = namespace.spawn(command[0]!, command.slice(1))
   const late =
     'limitSeconds' in load ? setTimeout(() => child.kill('SIGINT'), load.limitSeconds * 1000) : undefined
   const [output, complaint] = await Promise.all([text(child.stdout!), text(child.stderr!)])
   clearTimeout(late)
   if (!output.includes('***Statistics')) throw new Error(`perfdhcp: ${complaint || output}`)
-  return readOutcome(output)
+  return { ...readOutcome(output), overrun: (await receiveErrors(namespace)) - before }
 }
 
-function readOutcome(output: string): Outcome {
+/** Datagrams for which a socket in the namespace had no room; the field of proc(5) `net/snmp`. */
+async function receiveErrors(namespace: Namespace): Promise<number> {
+  const [names, values] = (await namespace.run('grep', '^Udp:', '/proc/net/snmp')).split('\n')
+  return Number(values!.split(' ')[names!.split(' ').indexOf('RcvbufErrors')])
+}
+
+function readOutcome(output: string): Omit<Outcome, 'overrun'> {
   const times = (exchange: string): Answer[] => {
     const part = output.split(`***Timestamps for packets: ${exchange}***`)[1]?.split('***')[0] ?? ''
     return [...part.matchAll(/^sent \/ received: ([\d.]+) \/ ([\d.]+)$/gm)].map(([, sent, received]) => ({

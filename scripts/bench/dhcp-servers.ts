@@ -96,6 +96,7 @@ function seedlingConfig(link: Place['link']): object {
     dataDir: 'data',
     network: {
       ...link,
+      dhcp: { probeConflicts: false },
       subnets: NETWORKS.map(({ cidr, anybody, enrolled }) => ({
         cidr,
         pool: enrolled,

@@ -120,12 +120,19 @@ async function served<T>(
   try {
     const base = enrolled ? ENROLLED : '00:0c:02:00:00:00'
     await perfdhcp(rig.clients, { shape, base, clients: 300, rate: 1000, seconds: plan.warmup })
-    // What is still queued is answered before anything counts.
-    await sleep(500)
+    await idle(server.pid)
     return await work(server)
   } finally {
     await server.stop()
     rmSync(place, { recursive: true })
+  }
+}
+
+/** Waits until a server has worked off what was asked of it, so that nothing of that counts later; 10 s at most. */
+async function idle(pid: number): Promise<void> {
+  for (let waited = 0, used = NaN; waited < 10_000 && cpuSeconds(pid) !== used; waited += 300) {
+    used = cpuSeconds(pid)
+    await sleep(300)
   }
 }
 

@@ -21,7 +21,7 @@ export type DiscoveryPool = {
 }
 
 export type DiscoveryPoolDeps = {
-  facts: Pick<Facts, 'leases' | 'leaseByIp' | 'portByIp'>
+  facts: Pick<Facts, 'leases' | 'leaseByIp' | 'isReserved'>
   /** The lease clock, ms. */
   leaseNow: () => number
   /** Whether somebody else was just found to use an address. */
@@ -72,7 +72,7 @@ export function createDiscoveryPool({ facts, leaseNow, inUse }: DiscoveryPoolDep
     if (holder !== undefined && holder !== mac && (offered.get(holder)?.until ?? 0) > leaseNow()) return false
     const row = facts.leaseByIp(ip)
     if (row && row.expiresAt > leaseNow() && (row.state === 'declined' || row.mac !== mac)) return false
-    return !inUse(ip) && facts.portByIp(ip) === null
+    return !inUse(ip) && !facts.isReserved(ip)
   }
 
   function rangeOf({ cidr }: Subnet, { perSecond }: Discovery): Range {
@@ -124,8 +124,8 @@ export function createDiscoveryPool({ facts, leaseNow, inUse }: DiscoveryPoolDep
       if (lease && lease.state !== 'declined' && inside(discovery, lease.ip) && isFree(lease.ip, mac))
         return lease.ip
       const held = offered.get(mac)
-      if (held && held.until > leaseNow() && inside(discovery, held.ip) && isFree(held.ip, mac))
-        return held.ip
+      // What is on offer is nobody else's.
+      if (held && held.until > leaseNow() && inside(discovery, held.ip) && !inUse(held.ip)) return held.ip
       const range = rangeOf(subnet, discovery)
       if (range.left === 0) return null
       const wanted =

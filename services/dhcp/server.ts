@@ -55,8 +55,12 @@ export type DhcpCounters = {
 type Arrived = { bytes: Buffer; from: RemoteInfo; port: 67 | 4011; at: number; mac: Mac }
 type Decided = { request: DhcpMessage; verdict: DhcpVerdict; nodeUuid: string | null; arrived: Arrived }
 
-/** Strangers' packets that may wait: enrolled machines come first, and what strangers can ask of us is bounded. */
-const MAX_STRANGERS = 256
+/** One turn of the event loop takes this many packets of a socket (libuv); when they are all there, more are likely to wait. */
+const PACKETS_A_TURN = 32
+/** Packets that share a commit, at most: a sync of the disk costs as much as a few dozen answers. */
+const MOST_AT_ONCE = 512
+/** Strangers' packets that are looked into in a second, beside ten for each address that they may get. */
+const STRANGERS_A_SECOND = 1000
 const STRANGERS_TOLD_MILLISECONDS = 10_000
 
 /** Serves DHCP until `close`, which resolves when the sockets are closed. */
@@ -78,8 +82,13 @@ export function startDhcp(deps: DhcpDeps): { counters: Readonly<DhcpCounters>; c
   const stages = new Map<Mac, BootStages>()
   const gathering = { facts, pool, stages, conflict, standDown: deps.standDown ?? (() => null) }
   const strangersServed = mode === 'listen' || config.network.subnets.some(({ discovery }) => discovery)
+  const strangersASecond =
+    STRANGERS_A_SECOND +
+    10 * config.network.subnets.reduce((sum, { discovery }) => sum + (discovery?.perSecond ?? 0), 0)
   let enrolled: Arrived[] = []
   let strangers: Arrived[] = []
+  let seen = 0
+  let second = { number: 0, strangers: 0 }
   let unanswered = 0
   let closed = false
 
@@ -93,14 +102,19 @@ export function startDhcp(deps: DhcpDeps): { counters: Readonly<DhcpCounters>; c
       ignoreUnread(arrived)
       return
     }
-    if (!ours && strangers.length >= MAX_STRANGERS) {
+    if (!ours && tooMany(arrived.at)) {
       counters.dropped++
       return
     }
-    // One turn of the event loop reads what the socket holds; the whole lot then shares one commit.
     if (enrolled.length + strangers.length === 0) setImmediate(serve)
     if (ours) enrolled.push(arrived)
     else strangers.push(arrived)
+  }
+
+  function tooMany(at: number): boolean {
+    const number = Math.floor(at / 1000)
+    if (second.number !== number) second = { number, strangers: 0 }
+    return ++second.strangers > strangersASecond
   }
 
   /** A stranger where strangers get nothing: counted, and looked into only for who reads the debug log. */
@@ -123,10 +137,18 @@ export function startDhcp(deps: DhcpDeps): { counters: Readonly<DhcpCounters>; c
 
   function serve(): void {
     if (closed) return
+    // What the sockets hold shares one commit: as long as they give all that one turn takes, they hold more.
+    const waiting = enrolled.length + strangers.length
+    if (waiting - seen >= PACKETS_A_TURN && waiting < MOST_AT_ONCE) {
+      seen = waiting
+      setImmediate(serve)
+      return
+    }
     const started = performance.now()
     const arrived = [...enrolled, ...strangers]
     enrolled = []
     strangers = []
+    seen = 0
     const requests = arrived.flatMap((one) => {
       const request = decode(one)
       return request ? [{ request, arrived: one }] : []

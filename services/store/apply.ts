@@ -22,6 +22,9 @@ const KEY = {
   order: 'id'
 }
 
+/** Tables that change with every packet, and of which nobody keeps what was read. */
+const UNCOUNTED: ReadonlySet<string> = new Set(['lease', 'clock'])
+
 export type Apply = (changes: readonly Change[]) => void
 
 export function createApply(store: Store): Apply {
@@ -87,9 +90,7 @@ export function createApply(store: Store): Apply {
 
   return (changes) => {
     for (const change of changes) {
-      // Removing a node takes its ports with it.
-      if ('put' in change) store.changed(change.put)
-      else if ('remove' in change) store.changed(change.remove === 'node' ? 'port' : change.remove)
+      if (!('event' in change) && !('put' in change && UNCOUNTED.has(change.put))) store.changed()
       if ('event' in change) putEvent(change.event)
       else if ('tick' in change) tick(change)
       else if ('put' in change) upsert(change.put, change.put === 'node' ? sealed(change.row) : change.row)

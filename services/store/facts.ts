@@ -74,7 +74,20 @@ export function createFacts(store: Store) {
   const clockMark = one<ClockMark>('SELECT * FROM clock WHERE id = 1')
   const reservedIps = db.prepare('SELECT reserved_ip AS ip FROM port WHERE reserved_ip IS NOT NULL').pluck()
   const enrolledMacs = db.prepare('SELECT address FROM port').pluck()
-  let enrolled = { version: -1, macs: new Set<Mac>() }
+  /** What every packet asks, read once and kept until a row of it changes. */
+  type Remembered = { version: number; macs: Set<Mac>; ips: Set<Ip>; machines: Map<Mac, MachineFacts> }
+  let memory: Remembered = { version: -1, macs: new Set(), ips: new Set(), machines: new Map() }
+  function remembered(): Remembered {
+    const version = store.version()
+    if (memory.version !== version)
+      memory = {
+        version,
+        macs: new Set(enrolledMacs.all() as Mac[]),
+        ips: new Set(reservedIps.all() as Ip[]),
+        machines: new Map()
+      }
+    return memory
+  }
   const leasedIps = db.prepare('SELECT ip FROM lease WHERE expires_at > ?').pluck()
   const eventsAfter = many<StoredEvent>('SELECT * FROM event WHERE id > ? ORDER BY id LIMIT ?')
   const eventsOfNode = many<StoredEvent>(
@@ -93,7 +106,16 @@ export function createFacts(store: Store) {
   }
 
   return {
-    machineByMac: (mac: Mac): MachineFacts => machineOf(portByMac(mac)),
+    /** Kept in memory, and so the same object for all who ask until a row of it changes. */
+    machineByMac(mac: Mac): MachineFacts {
+      const { macs, machines } = remembered()
+      let machine = machines.get(mac)
+      if (!machine) {
+        machine = machineOf(macs.has(mac) ? portByMac(mac) : null)
+        if (machine.port) machines.set(mac, machine)
+      }
+      return machine
+    },
     /** By reserved address, as the metadata service needs it. */
     machineByIp: (ip: Ip): MachineFacts => machineOf(portByIp(ip)),
     nodeByUuid: (uuid: string) => unsealed(nodeByUuid(uuid)),
@@ -129,10 +151,10 @@ export function createFacts(store: Store) {
     clockMark: () => clockMark(),
     /** Whether a port with this MAC is enrolled; from memory, so that it costs next to nothing. */
     isEnrolled(mac: Mac): boolean {
-      const version = store.version('port')
-      if (enrolled.version !== version) enrolled = { version, macs: new Set(enrolledMacs.all() as Mac[]) }
-      return enrolled.macs.has(mac)
+      return remembered().macs.has(mac)
     },
+    /** Whether a port has this address; from memory too. */
+    isReserved: (ip: Ip): boolean => remembered().ips.has(ip),
     /** The lowest address of the pool that nobody has reserved or holds a lease on; null when the pool is used up. `leaseNow` in ms on the lease clock. */
     freeAddress({ pool }: Pick<Subnet, 'pool'>, leaseNow: number): Ip | null {
       if (pool === null) return null

@@ -12,9 +12,9 @@ export type Store = {
   sealer: Sealer
   /** Runs `work` as one transaction; on return everything it wrote is on disk. Must not await. */
   commit<T>(work: () => T): T
-  /** Grows with every change to the rows of a table: what was read at one version still holds while it is the same. */
-  version(table: string): number
-  changed(table: string): void
+  /** Grows with every change to any row but leases, events and the clock: what was read at one version holds while it is the same. */
+  version(): number
+  changed(): void
   close(): void
 }
 
@@ -46,14 +46,24 @@ export function openStore(dataDir: string): Store {
   const synchronous = db.pragma('synchronous', { simple: true })
   if (synchronous !== 2)
     throw new Error(`SQLite runs with synchronous=${String(synchronous)}; FULL (2) is required`)
-  const versions = new Map<string, number>()
-  const commit = db.transaction((work: () => unknown) => work())
+  let version = 0
+  const changed = () => void version++
+  const transaction = db.transaction((work: () => unknown) => work())
+  const commit = (work: () => unknown): unknown => {
+    try {
+      return transaction.immediate(work)
+    } catch (error) {
+      // What was read within it never was.
+      changed()
+      throw error
+    }
+  }
   return {
     db,
     sealer: loadSealer(join(dataDir, 'secret.key')),
-    commit: <T>(work: () => T) => commit.immediate(work) as T,
-    version: (table) => versions.get(table) ?? 0,
-    changed: (table) => void versions.set(table, (versions.get(table) ?? 0) + 1),
+    commit: <T>(work: () => T) => commit(work) as T,
+    version: () => version,
+    changed,
     close: () => db.close()
   }
 }

@@ -168,10 +168,11 @@ t.test('kill -9 in the middle of commits: every acknowledged one is there', asyn
     const apply = createApply(store)
     const base = store.db.prepare('SELECT count(*) AS n FROM lease').get().n
     setTimeout(() => process.kill(process.pid, 'SIGKILL'), 150 + Math.random() * 200)
+    const lease = ${JSON.stringify(aLease())}
     let n = base
     const one = () => {
       n++
-      store.commit(() => apply([{ put: 'lease', row: { mac: 'm' + n, ip: 'i' + n, state: 'bound', expiresAt: 1, hostname: null, updatedAt: 1 } }]))
+      store.commit(() => apply([{ put: 'lease', row: { ...lease, mac: 'm' + n, ip: 'i' + n } }]))
       writeSync(1, n + '\\n')
       setImmediate(one)
     }

@@ -31,7 +31,8 @@ export function placeOf(
   }
   const link = holding(giaddr)
   // A relay is one that is named, or one that is itself in a subnet that names none: others' packets are not for us.
-  const known = subnets.some(({ relays }) => relays.includes(giaddr)) || link?.relays.length === 0
+  const open = link?.relays.length === 0 && giaddr !== address && isHost(link, giaddr)
+  const known = open || subnets.some(({ relays }) => relays.includes(giaddr))
   if (!known && link === null) return { subnet: null, relay, refused: null }
   if (!known) return { subnet: null, relay, refused: 'unknown-relay' }
   const selected = relay?.linkSelection
@@ -50,6 +51,13 @@ export function rangeOf(subnet: Subnet): { first: number; last: number; prefix: 
   let range = ranges.get(subnet)
   if (!range) ranges.set(subnet, (range = parseCidr(subnet.cidr) ?? { first: 1, last: 0, prefix: 32 }))
   return range
+}
+
+/** Neither the network itself nor everybody in it. */
+function isHost(subnet: Subnet, ip: Ip): boolean {
+  const { first, last, prefix } = rangeOf(subnet)
+  const value = parseIp(ip)
+  return prefix > 30 || (value !== first && value !== last)
 }
 
 export function contains(subnet: Subnet | null | undefined, ip: Ip): boolean {

@@ -82,16 +82,11 @@ export function networkOptions(
     classlessRoutes:
       told.installed || asks('classlessRoutes') ? routes(subnet, network, told.address) : undefined
   }
+  for (const code in network.options) options[`#${code}`] = Buffer.from(network.options[code] ?? '', 'hex')
   const ordered: Record<string, unknown> = {}
-  for (const code of wanted) {
-    const name = optionName(code)
-    if (name !== undefined && options[name] !== undefined) ordered[name] = options[name]
-  }
-  const codes = Object.keys(network.options)
-  if (codes.length > 0)
-    options['other'] = Object.fromEntries(
-      codes.map((code) => [code, Buffer.from(network.options[Number(code)] ?? '', 'hex')])
-    )
+  for (const code of wanted)
+    for (const key of [`#${code}`, optionName(code)])
+      if (key !== undefined && options[key] !== undefined) ordered[key] = options[key]
   return Object.assign(ordered, defined(options))
 }
 

@@ -10,6 +10,7 @@ const NOT_BY_NUMBER: Readonly<Record<number, string>> = {
   1: 'it comes from the cidr',
   3: 'use "gateway"',
   6: 'use "dns"',
+  12: 'a machine is told its own name',
   15: 'use "domain"',
   26: 'use "mtu"',
   28: 'it comes from the cidr',

@@ -203,10 +203,10 @@ const OPTIONS = {
 export type OptionName = keyof typeof OPTIONS
 type ValueOf<C> = C extends Codec<infer T> ? T : never
 
-/** The options of a message by name; an absent option is an absent key. */
+/** The options of a message by name; an absent option is an absent key, and the order of the keys is that on the wire. */
 export type DhcpOptions = { [N in OptionName]?: ValueOf<(typeof OPTIONS)[N]['type']> } & {
-  /** Options that the table does not name, by code. */
-  other?: Record<number, Buffer>
+  /** Options that the table does not name, by number. */
+  [code: `#${number}`]: Buffer
 }
 
 const nameByCode = new Map<number, OptionName>(
@@ -256,14 +256,12 @@ export function decodeOptions(
     parts.delete(OVERLOAD)
   }
   const options: Record<string, unknown> = {}
-  const other: Record<number, Buffer> = {}
   for (const [code, found] of parts) {
     const whole = found.parts.length === 1 ? (found.parts[0] as Buffer) : Buffer.concat(found.parts)
     const name = nameByCode.get(code)
     if (name) options[name] = OPTIONS[name].type.decode(whole, found.offset)
-    else other[code] = Buffer.from(whole)
+    else options[`#${code}`] = Buffer.from(whole)
   }
-  if (Object.keys(other).length > 0) options['other'] = other
   return { options: options as DhcpOptions, overloaded }
 }
 
@@ -296,7 +294,7 @@ function collect(packet: Buffer, area: Area, into: Map<number, { offset: number;
  */
 export function writeOptions(options: DhcpOptions, packet: Buffer, start: number): number {
   let at = start
-  const { messageType: type, relayAgent, other } = options
+  const { messageType: type, relayAgent } = options
   // The end mark, and the relay's option if it can have a place at all.
   let limit = packet.length - 1
   const kept = relayAgent ? sizeOf(relayAgent) : 0
@@ -312,13 +310,16 @@ export function writeOptions(options: DhcpOptions, packet: Buffer, start: number
   }
   if (type) write(OPTIONS.messageType.code, messageType.encode(type))
   for (const name in options) {
-    if (name === 'messageType' || name === 'relayAgent' || name === 'other') continue
+    if (name === 'messageType' || name === 'relayAgent') continue
     const value: unknown = options[name as OptionName]
     if (value === undefined) continue
+    if (name.startsWith('#')) {
+      write(Number(name.slice(1)), value as Buffer)
+      continue
+    }
     const option = OPTIONS[name as OptionName]
     write(option.code, (option.type as Codec<unknown>).encode(value))
   }
-  for (const code in other) write(Number(code), other[Number(code)] as Buffer)
   if (keepRelay) at = put(packet, at, OPTIONS.relayAgent.code, relayAgent)
   packet[at++] = END
   return at

@@ -35,6 +35,16 @@ const cases: Record<
   },
   'a relay in no subnet of ours': { packet: from({ giaddr: '172.31.0.1' }), subnet: null },
   'the relay that a subnet names': { packet: from({ giaddr: '203.0.113.1' }), subnet: guarded },
+  'a relay that says it is us': {
+    packet: from({ giaddr: US }),
+    subnet: null,
+    refused: 'unknown-relay'
+  },
+  'a relay that says it is a whole network': {
+    packet: from({ giaddr: '198.51.100.255' }),
+    subnet: null,
+    refused: 'unknown-relay'
+  },
   'another relay in a subnet that names its relays': {
     packet: from({ giaddr: '203.0.113.2' }),
     subnet: null,

@@ -844,7 +844,7 @@ t.test('a node’s own options come before its subnet’s', async (t) => {
   const node = aNode({ extra: { dhcp: { mtu: 1500, gateway: null, options: { 100: { text: 'UTC' } } } } })
   const { options } = offered(says('discover'), machine({ node }), { ...settings, subnets }).reply
   t.match(options, { interfaceMtu: 1500, dnsServers: near.dns, routers: undefined })
-  t.match(options.other, { 100: Buffer.from('UTC'), 101: Buffer.from('a') })
+  t.match(options, { '#100': Buffer.from('UTC'), '#101': Buffer.from('a') })
   t.same(
     options.classlessRoutes,
     [{ network: '169.254.169.254/32', router: US }],

@@ -90,7 +90,7 @@ t.test('an offer, byte by byte', async (t) => {
         { network: '198.51.100.0/22', router: '192.0.2.2' },
         { network: '0.0.0.0/0', router: '192.0.2.254' }
       ],
-      other: { 224: bytes('dead') }
+      '#224': bytes('dead')
     }
   })
   const expected = `
@@ -138,7 +138,7 @@ const options: Record<string, { hex: string; options: DhcpOptions }> = {
   'an empty name is let pass': { hex: '0c 00', options: { hostName: '' } },
   'unknown options are kept as bytes': {
     hex: 'e0 01 07 fe 00',
-    options: { other: { 224: bytes('07'), 254: bytes('') } }
+    options: { '#224': bytes('07'), '#254': bytes('') }
   },
   'several architectures': { hex: '5d 04 0007 0010', options: { clientArchitectures: [7, 16] } },
   'bits of a route beyond its prefix are cleared': {
@@ -251,10 +251,9 @@ const anOptions: fc.Arbitrary<DhcpOptions> = fc.record(
         .map(([network, router]) => ({ network, router })),
       { minLength: 1, maxLength: 4 }
     ),
-    other: fc.dictionary(fc.constantFrom('224', '225', '254'), someBytes(300), {
-      minKeys: 1,
-      noNullPrototype: true
-    }) as fc.Arbitrary<Record<number, Buffer>>
+    '#224': someBytes(300),
+    '#225': someBytes(300),
+    '#254': someBytes(300)
   },
   { requiredKeys: [], noNullPrototype: true }
 )
@@ -297,7 +296,7 @@ t.test('whatever the options, the client’s size is kept and the end mark is th
       assert.ok(encoded.length <= Math.max(size, 576) - 28, `${encoded.length} bytes for ${size}`)
       const back = decodeDhcp(encoded)
       for (const [name, value] of Object.entries(back.options))
-        if (name !== 'other') assert.deepEqual(value, message.options[name as keyof DhcpOptions], name)
+        assert.deepEqual(value, message.options[name as keyof DhcpOptions], name)
     }),
     { numRuns: 200, seed: 2 }
   )

@@ -1,7 +1,10 @@
 // A DHCP service of its own process, so that it can run inside a network namespace: the real store, sockets and service.
-// Argument: JSON of `Serve`. Writes its log as JSON lines to stdout, "listening" first; ends on SIGTERM.
+// Argument: a file with the JSON of `Serve`. Writes its log as JSON lines to stdout, "listening" first, its leases as they stand on
+// SIGUSR2; ends on SIGTERM.
 
+import { readFileSync } from 'node:fs'
 import pino from 'pino'
+import type { Instance } from '../../../src/domain/instance.ts'
 import type { Node, Port } from '../../../src/domain/node.ts'
 import type { Order } from '../../../src/domain/order.ts'
 import type { Subnet } from '../../../src/domain/subnet.ts'
@@ -12,23 +15,26 @@ import { startLeaseClock } from '../../../services/clock.ts'
 import { createApply } from '../../../services/store/apply.ts'
 import { createFacts } from '../../../services/store/facts.ts'
 import { openStore } from '../../../services/store/open.ts'
+import { anImage } from '../../support/builders.ts'
 
 export type Serve = {
   dataDir: string
   link: { interface: string; address: string }
   subnets: Subnet[]
   dhcp: NetworkConfig['dhcp']
-  machines: { node: Node; ports: Port[]; order?: Order }[]
+  machines: { node: Node; ports: Port[]; order?: Order; instance?: Instance }[]
 }
 
-const serve = JSON.parse(process.argv[2] ?? '') as Serve
+const serve = JSON.parse(readFileSync(process.argv[2] ?? '', 'utf8')) as Serve
 const log = pino({ level: 'debug' }, pino.destination({ fd: 1, sync: true }))
 const store = openStore(serve.dataDir)
 const apply = createApply(store)
 const facts = createFacts(store)
 store.commit(() => {
-  for (const { node, ports, order } of serve.machines) {
+  apply([{ put: 'image', row: anImage() }])
+  for (const { node, ports, order, instance } of serve.machines) {
     apply([{ put: 'node', row: node }])
+    if (instance) apply([{ put: 'instance', row: { ...instance, imageId: anImage().id } }])
     apply(ports.map((row) => ({ put: 'port', row })))
     if (order) apply([{ put: 'order', row: { ...order, imageId: null, instanceUuid: null } }])
   }
@@ -51,6 +57,7 @@ const dhcp = startDhcp({
   wake: (nodeUuid) => log.info({ nodeUuid }, 'wake')
 })
 log.info('listening')
+process.on('SIGUSR2', () => log.info({ leases: facts.leases() }, 'leases'))
 process.on('SIGTERM', () => {
   void dhcp.close().then(() => {
     const ticks = serve.machines.flatMap(({ node }) => Object.keys(facts.latestOrder(node.uuid)?.ticks ?? {}))

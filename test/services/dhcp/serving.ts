@@ -1,7 +1,7 @@
 // Runs serve.ts in a namespace and reads its log.
 
 import { createInterface } from 'node:readline'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Lease } from '../../../src/domain/subnet.ts'
@@ -16,6 +16,8 @@ export type Serving = {
   log: LogLine[]
   /** Waits for a line with these values; rejects after five seconds. */
   logged(values: Record<string, unknown>): Promise<LogLine>
+  /** The leases as they stand. */
+  leases(): Promise<Lease[]>
   /** Ends it in peace. */
   stop(): Promise<Ended>
 }
@@ -42,7 +44,9 @@ export async function serveIn(
   const dataDir = mkdtempSync(join(tmpdir(), 'seedling-dhcp-'))
   const serve: Serve = { dataDir, subnets: [aSubnet()], dhcp: DHCP, machines: [], ...given }
   const script = join(import.meta.dirname, 'serve.ts')
-  const [command, ...args] = [...wrap, process.execPath, ...node, script, JSON.stringify(serve)]
+  const file = join(dataDir, 'serve.json')
+  writeFileSync(file, JSON.stringify(serve))
+  const [command, ...args] = [...wrap, process.execPath, ...node, script, file]
   const child = namespace.spawn(command as string, args)
   const log: LogLine[] = []
   let stderr = ''
@@ -67,10 +71,12 @@ export async function serveIn(
   const matches = (line: LogLine, values: Record<string, unknown>) =>
     Object.entries(values).every(([key, value]) => line[key] === value)
 
-  async function logged(values: Record<string, unknown>, seconds = 5): Promise<LogLine> {
+  let leasesAsked = 0
+
+  async function logged(values: Record<string, unknown>, seconds = 5, count = 1): Promise<LogLine> {
     const until = Date.now() + seconds * 1000
     for (;;) {
-      const found = log.find((line) => matches(line, values))
+      const found = log.filter((line) => matches(line, values))[count - 1]
       if (found) return found
       if (ended) throw new Error(stderr)
       if (Date.now() > until) throw new Error(`not logged in ${seconds} s: ${JSON.stringify(values)}`)
@@ -86,6 +92,11 @@ export async function serveIn(
   return {
     log,
     logged,
+    async leases() {
+      const asked = ++leasesAsked
+      child.kill('SIGUSR2')
+      return (await logged({ msg: 'leases' }, 5, asked))['leases'] as Lease[]
+    },
     async stop() {
       if (!ended) child.kill('SIGTERM')
       await exit

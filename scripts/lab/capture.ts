@@ -7,17 +7,20 @@ import { inNamespace, startDetached, stopRecorded } from './process.ts'
 
 /** Whole Ethernet frames, and the beginning of the long ones that virtual NICs hand over in one piece. */
 const snapLength = 2048
+/** A burst waits here while the machines have the processor. */
+const bufferKiB = 16_384
 
 /** Records every packet of the LAN to `rack.capture.pcap` from now on, in place of what was recorded before. */
 export async function startCapture(rack: RackPlan): Promise<void> {
-  const { pcap, log } = rack.capture
-  await stopCapture(rack)
-  rmSync(pcap, { force: true })
+  const { pcap, log, pidFile } = rack.capture
+  await stopRecorded(pidFile)
+  for (const file of [pcap, log]) rmSync(file, { force: true })
   startDetached(
     inNamespace(rack.lan.namespace, [
       'tcpdump',
       // The rack's folder is root's. Each packet is written at once: whoever reads in the meantime misses none.
-      ...['-Z', 'root', '-i', rack.lan.bridge, '-s', `${snapLength}`, '-U', '-w', pcap]
+      ...['-Z', 'root', '--immediate-mode', '-U', '-B', `${bufferKiB}`],
+      ...['-i', rack.lan.bridge, '-s', `${snapLength}`, '-w', pcap]
     ]),
     rack.capture
   )
@@ -28,8 +31,13 @@ export async function startCapture(rack: RackPlan): Promise<void> {
   )
 }
 
-/** Ends the recording, if there is one; the file stays until the rack is taken down. */
-export const stopCapture = (rack: RackPlan): Promise<void> => stopRecorded(rack.capture.pidFile)
+/** Ends the recording; the file stays until the rack is taken down. @throws Error when packets are missing in it */
+export async function stopCapture(rack: RackPlan): Promise<void> {
+  const { log, pidFile } = rack.capture
+  await stopRecorded(pidFile)
+  const said = readFileSync(log, 'utf8')
+  if (!/^0 packets dropped by kernel$/m.test(said)) throw new Error(`the recording is not whole: ${said}`)
+}
 
 /** One UDP datagram or TCP segment in IPv4. */
 export type Packet = {

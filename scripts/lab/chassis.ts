@@ -1,6 +1,7 @@
 // The chassis half of a BMC, as judgement only: an IPMI request and the chassis as it is go in; the reply, the chassis
 // afterwards and what to do to the machine come out. IPMI 2.0, section 28: commands 01h (status), 02h (control),
 // 08h and 09h (boot options 0, 3, 4 and 5).
+import { bootMode } from './plan.ts'
 import type { BootDevice, Firmware } from './plan.ts'
 
 export type ChassisAction = 'on' | 'off' | 'cycle' | 'reset' | 'nmi' | 'soft'
@@ -100,7 +101,7 @@ export function bootOrder(
   const [bits = 0, second = 0] = lapse(chassis, now).bootFlags
   const device = ({ 1: 'network', 2: 'disk' } as const)[(second >> 2) & 0x0f]
   // A machine without legacy boot support does not follow an override that asks for it, nor the other way round.
-  const followed = (bits & valid) !== 0 && ((bits & efi) !== 0) === (firmware === 'uefi')
+  const followed = (bits & valid) !== 0 && ((bits & efi) !== 0) === (bootMode(firmware) === 'uefi')
   return device && followed ? [device, ...own.filter((other) => other !== device)] : [...own]
 }
 

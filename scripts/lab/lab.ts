@@ -19,7 +19,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { buildBmcModule } from './bmc.ts'
 import type { MachineStatus } from './machine.ts'
 import { buildNetwork, networkRemains, removeNetwork } from './network.ts'
-import { planRack, rackDir } from './plan.ts'
+import { bootMode, planRack, rackDir } from './plan.ts'
 import type { MachinePlan, RackOptions, RackPlan } from './plan.ts'
 import { inNamespace, recordedPid, run, startDetached, stopRecorded } from './process.ts'
 import { ovmf } from './qemu.ts'
@@ -151,5 +151,5 @@ const planFile = (dir: string): string => join(dir, 'rack.json')
 function makeDisks(machine: MachinePlan): void {
   closeSync(openSync(machine.disk, 'w'))
   truncateSync(machine.disk, machine.diskGiB * 1024 ** 3)
-  if (machine.firmware === 'uefi') copyFileSync(ovmf.variables, machine.efiVariables)
+  if (bootMode(machine.firmware) === 'uefi') copyFileSync(ovmf.variables, machine.efiVariables)
 }

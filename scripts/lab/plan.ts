@@ -2,7 +2,11 @@
 // Whatever the other files of this folder start, write or remove is named here.
 import { join } from 'node:path'
 
-export type Firmware = 'bios' | 'uefi'
+/** `http` is UEFI set up to boot by HTTP instead of PXE. */
+export type Firmware = 'bios' | 'uefi' | 'http'
+
+/** How a machine with this firmware starts a system, in the words of Ironic's `boot_mode` and of IPMI's boot flags. */
+export const bootMode = (firmware: Firmware): 'bios' | 'uefi' => (firmware === 'bios' ? 'bios' : 'uefi')
 
 /** What a machine tries, in order, when no boot override says otherwise. */
 export type BootDevice = 'network' | 'disk'
@@ -71,6 +75,8 @@ export type RackPlan = {
     apiPort: number
   }
   daemon: { socket: string; log: string; pidFile: string; bmcModule: string }
+  /** The LAN's packets, when they are recorded (capture.ts). */
+  capture: { pcap: string; log: string; pidFile: string }
   inventory: string
   sshKey: string
   machines: MachinePlan[]
@@ -119,6 +125,7 @@ export function planRack(root: string, options: RackOptions, password: () => str
       pidFile: at('daemon.pid'),
       bmcModule: at('bmc-chassis.so')
     },
+    capture: { pcap: at('lan.pcap'), log: at('capture.log'), pidFile: at('capture.pid') },
     inventory: at('instackenv.json'),
     sshKey: at('id_ed25519'),
     machines: Array.from({ length: options.nodes }, (_, index) => planMachine(options, index, at, password()))
@@ -180,10 +187,10 @@ function check(options: RackOptions): void {
   within('the number of nodes', options.nodes, 1, 99)
   within('memory (MiB)', options.memoryMiB, 256, 65536)
   within('disk (GiB)', options.diskGiB, 1, 1024)
-  if (options.firmware.length === 0) throw new Error('at least one firmware is needed: bios, uefi')
+  if (options.firmware.length === 0) throw new Error('at least one firmware is needed: bios, uefi, http')
   for (const firmware of options.firmware)
-    if (firmware !== 'bios' && firmware !== 'uefi')
-      throw new Error(`firmware must be bios or uefi, not "${firmware}"`)
+    if (!['bios', 'uefi', 'http'].includes(firmware))
+      throw new Error(`firmware must be bios, uefi or http, not "${firmware}"`)
   if (options.bootFirst !== 'network' && options.bootFirst !== 'disk')
     throw new Error(`the boot order must begin with network or disk, not "${options.bootFirst}"`)
 }

@@ -1,5 +1,6 @@
 // One powered-on machine: a QEMU process. It lives from power-on to power-off, whoever turns it off.
 import { spawn } from 'node:child_process'
+import { bootMode } from './plan.ts'
 import type { BootDevice, MachinePlan } from './plan.ts'
 import { inNamespace } from './process.ts'
 import { openQmp } from './qmp.ts'
@@ -71,6 +72,7 @@ export function startQemu(
 function qemuArguments(machine: MachinePlan, order: readonly BootDevice[]): string[] {
   const { name, firmware, uuid, serial, mac, tap } = machine
   const bootIndex = (device: BootDevice) => order.indexOf(device)
+  const uefi = bootMode(firmware) === 'uefi'
   return [
     ['-name', name],
     ['-nodefaults', '-no-user-config', '-no-reboot'],
@@ -106,15 +108,17 @@ function qemuArguments(machine: MachinePlan, order: readonly BootDevice[]): stri
       '-device',
       `virtio-net-pci,id=nic0,netdev=lan0,mac=${mac},bootindex=${bootIndex('network')}` +
         // UEFI brings its own network boot; without this QEMU would add iPXE as the card's ROM.
-        (firmware === 'uefi' ? ',romfile=' : '')
+        (uefi ? ',romfile=' : '')
     ],
-    ...(firmware === 'uefi'
+    ...(uefi
       ? [
           ['-drive', `if=pflash,unit=0,format=raw,readonly=on,file=${ovmf.code}`],
           ['-drive', `if=pflash,unit=1,format=raw,file=${machine.efiVariables}`],
           // As most operators set their machines up: network boot by IPv4 only.
           ['-fw_cfg', 'name=opt/org.tianocore/IPv6Support,string=n']
         ]
-      : [])
+      : []),
+    // The switch "PXE boot: off" of a firmware's menu; HTTP boot is what is left of network boot.
+    ...(firmware === 'http' ? [['-fw_cfg', 'name=opt/org.tianocore/IPv4PXESupport,string=n']] : [])
   ].flat()
 }

@@ -3,6 +3,7 @@ import { Command, InvalidArgumentError, Option } from 'commander'
 import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { join, parse, resolve } from 'node:path'
+import { startCapture } from './capture.ts'
 import { attachConsole } from './console.ts'
 import { enrol, followToActive, nodeState, order } from './deploy.ts'
 import type { SampleImage } from './deploy.ts'
@@ -34,6 +35,7 @@ type UpOptions = {
   bootOrder?: BootDevice
   image: string
   userData?: string
+  capture?: boolean
   deploy: boolean
 }
 
@@ -47,6 +49,7 @@ cli
   .option('--boot-order <first>', `what machines try first: network or disk (${defaults.bootFirst})`)
   .option('--image <image>', `${sampleImages.join(', ')}, or a file`, 'debian')
   .option('--user-data <file>', 'user data for the instances')
+  .option('--capture', "record every packet of the machines' LAN from now on (pcap; see logs)")
   .option('--no-deploy', 'only put the rack and Seedling up')
   .action(up)
 
@@ -118,6 +121,7 @@ async function up(options: UpOptions): Promise<void> {
   if (process.getuid?.() !== 0) throw new Error('network namespaces need root: run this as root')
   const image = findImage(options.image)
   const rack = await rackAsWanted(options)
+  if (options.capture) await startCapture(rack)
   if (seedPid(rack) === undefined) {
     await buildBootFiles()
     await startSeed(rack)
@@ -231,6 +235,7 @@ function tellLogs(rack: RackPlan): void {
   console.log(`builds    ${logs}`)
   console.log(`Seedling  ${rack.seed.log}`)
   console.log(`rack      ${rack.daemon.log}`)
+  if (existsSync(rack.capture.pcap)) console.log(`packets   ${rack.capture.pcap}`)
   for (const { name, consoleLog, bmc } of rack.machines)
     console.log(`${name}     ${consoleLog}, BMC ${bmc.log}`)
 }

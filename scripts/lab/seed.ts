@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { text } from 'node:stream/consumers'
 import { root, until } from './lab.ts'
+import { bootMode } from './plan.ts'
 import type { RackPlan } from './plan.ts'
 import { inNamespace, recordedPid, startDetached, stopRecorded } from './process.ts'
 
@@ -146,7 +147,7 @@ export function writeInventory(rack: RackPlan): void {
     memory: memoryMiB,
     disk: diskGiB,
     arch: 'x86_64',
-    capabilities: `boot_mode:${firmware}`
+    capabilities: `boot_mode:${bootMode(firmware)}`
   }))
   writeFileSync(rack.inventory, `${JSON.stringify({ nodes }, null, 2)}\n`)
   // It holds the BMCs' passwords.

@@ -5,12 +5,14 @@ import { spawnSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
+import { readCapture, startCapture, stopCapture } from '../../scripts/lab/capture.ts'
 import { enrol, followToActive, order } from '../../scripts/lab/deploy.ts'
 import { findRack, putUp, root, takeDown, until } from '../../scripts/lab/lab.ts'
 import { defaults } from '../../scripts/lab/plan.ts'
 import { inNamespace } from '../../scripts/lab/process.ts'
 import { api, startSeed } from '../../scripts/lab/seed.ts'
 import type { StoredEvent } from '../../src/domain/event.ts'
+import { checkLan } from './boot-path.ts'
 
 const NAME = 'real'
 const IMAGE = { name: 'debian', file: join(root, '.cache/image/instance/debian.qcow2') }
@@ -67,6 +69,7 @@ writeFileSync(
 
 await startSeed(rack)
 await enrol(rack, IMAGE)
+await startCapture(rack)
 await order(rack, names, IMAGE, userData)
 await followToActive(rack, names)
 
@@ -123,3 +126,8 @@ for (const name of names) {
     t.equal(await ssh(name, 'hostname'), name)
   })
 }
+
+t.test('all the while each machine had one address and nobody was sent to another boot server', async (t) => {
+  await stopCapture(rack)
+  checkLan(t, rack, readCapture(rack.capture.pcap))
+})

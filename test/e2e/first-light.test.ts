@@ -6,12 +6,14 @@ import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
+import { readCapture, startCapture, stopCapture } from '../../scripts/lab/capture.ts'
 import { enrol, followToActive, nodeState, order } from '../../scripts/lab/deploy.ts'
 import { consoleText, findRack, putUp, root, takeDown, until } from '../../scripts/lab/lab.ts'
 import { defaults } from '../../scripts/lab/plan.ts'
 import { inNamespace, run } from '../../scripts/lab/process.ts'
 import { api, seedling, startSeed, stopSeed } from '../../scripts/lab/seed.ts'
 import type { StoredEvent } from '../../src/domain/event.ts'
+import { checkWays, deployment, restart } from './boot-path.ts'
 
 const NAME = 'e2e'
 const IMAGE = { name: 'tiny', file: join(root, '.cache/image/instance/tiny.qcow2') }
@@ -82,6 +84,7 @@ t.test('a machine whose BMC password is wrong fails with that reason and is not 
 
 t.test('both machines deploy, though Seedling is killed while they write', async (t) => {
   const first = (await events()).at(-1)?.id ?? 0
+  await startCapture(rack)
   await order(rack, names, IMAGE)
   await until(
     async () =>
@@ -131,11 +134,14 @@ t.test('both machines deploy, though Seedling is killed while they write', async
       consoleText(machine),
       new RegExp(`seedling-tiny: up hostname=${names[index]} address=192\\.0\\.2\\.`)
     )
+  await stopCapture(rack)
+  checkWays(t, rack, readCapture(rack.capture.pcap), deployment)
 })
 
 t.test('rebooted with the network first, each boots its own disk and is served nothing', async (t) => {
   const before = (await events()).at(-1)?.id ?? 0
   const upsBefore = names.map((_, index) => ups(index))
+  await startCapture(rack)
   for (const name of names) await api(rack, 'PUT', `/v1/nodes/${name}/states/power`, { target: 'rebooting' })
   for (const index of names.keys())
     await until(() => ups(index) > (upsBefore[index] ?? 0), `${names[index]} did not come up again`, BOOT)
@@ -153,6 +159,8 @@ t.test('rebooted with the network first, each boots its own disk and is served n
     t.equal(countOf(after, name, servedBoot), 0, `${name} was served no boot file`)
     t.match(await nodeState(rack, name), { provision_state: 'active' })
   }
+  await stopCapture(rack)
+  checkWays(t, rack, readCapture(rack.capture.pcap), restart)
 })
 
 t.test('a stranger on the LAN gets no address and no file', async (t) => {

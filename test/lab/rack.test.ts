@@ -1,5 +1,7 @@
 import { closeSync, existsSync, openSync, readdirSync, readFileSync, writeSync } from 'node:fs'
 import t from 'tap'
+import { readCapture, startCapture } from '../../scripts/lab/capture.ts'
+import { dhcpExchanges } from '../../scripts/lab/exchanges.ts'
 import { consoleText, daemonStatus, ipmitool, putUp, takeDown, until } from '../../scripts/lab/lab.ts'
 import { networkRemains } from '../../scripts/lab/network.ts'
 import { defaults } from '../../scripts/lab/plan.ts'
@@ -7,10 +9,14 @@ import type { MachinePlan } from '../../scripts/lab/plan.ts'
 
 // A name of its own, so that another rack may be up beside it.
 const name = `t${(process.pid % 36 ** 5).toString(36)}`
-const rack = await putUp({ ...defaults, name, nodes: 2, memoryMiB: 256, diskGiB: 1 })
+const rack = await putUp({
+  ...defaults,
+  ...{ name, nodes: 3, firmware: ['bios', 'uefi', 'http'], memoryMiB: 256, diskGiB: 1 }
+})
 t.teardown(() => takeDown(rack))
+await startCapture(rack)
 
-const [bios, uefi] = rack.machines as [MachinePlan, MachinePlan]
+const [bios, uefi, http] = rack.machines as [MachinePlan, MachinePlan, MachinePlan]
 const power = (machine: MachinePlan, verb: string) => ipmitool(rack, machine, 'chassis', 'power', verb)
 const saysInConsole = (machine: MachinePlan, words: RegExp) =>
   until(() => words.exec(consoleText(machine)), `${machine.name} never said ${words}`, { patienceMs: 40_000 })
@@ -19,8 +25,10 @@ const powerBecomes = (machine: MachinePlan, state: 'on' | 'off') =>
 
 t.test('machines are off until their BMC is asked, and the BMCs are told apart', async (t) => {
   for (const machine of rack.machines) t.equal(power(machine, 'status'), 'Chassis Power is off')
-  power(bios, 'on')
-  await powerBecomes(bios, 'on')
+  for (const machine of [bios, http]) {
+    power(machine, 'on')
+    await powerBecomes(machine, 'on')
+  }
   t.equal(power(uefi, 'status'), 'Chassis Power is off')
 })
 
@@ -37,11 +45,21 @@ t.test('boot flags come back in every bit, and are used up by one boot', async (
   t.match(ipmitool(rack, uefi, ...'raw 0x00 0x09 0x05 0 0'.split(' ')), /^01 05 20 04 00 00 00$/)
 })
 
-t.test('each firmware boots from the network as it should', async (t) => {
+t.test('each firmware boots from the network as it should, and the recording has what it asks', async (t) => {
   await saysInConsole(bios, /SeaBIOS/)
   await saysInConsole(bios, /iPXE .*Open Source Network Boot Firmware/)
   await saysInConsole(uefi, /Start PXE over IPv4/)
-  t.notMatch(consoleText(uefi), /iPXE/, 'the UEFI machine has no iPXE in its card')
+  await saysInConsole(http, /Start HTTP Boot over IPv4/)
+  t.notMatch(consoleText(uefi) + consoleText(http), /iPXE/, 'the UEFI machines have no iPXE in their cards')
+  const firstAsks = (machine: MachinePlan) =>
+    until(
+      () => dhcpExchanges(readCapture(rack.capture.pcap)).find(({ mac }) => mac === machine.mac)?.client,
+      `${machine.name} asked for no address`
+    )
+  t.equal(await firstAsks(bios), 'iPXE')
+  t.equal(await firstAsks(uefi), 'PXEClient:Arch:00007')
+  t.equal(await firstAsks(http), 'HTTPClient:Arch:00016')
+  for (const machine of [uefi, http]) power(machine, 'off')
 })
 
 t.test(

@@ -1,0 +1,158 @@
+// Which way a machine took to its installed system, read from the packets on the LAN, and which way each firmware is to take.
+
+import type { Test } from 'tap'
+import type { Packet } from '../../scripts/lab/capture.ts'
+import { dhcpExchanges, type Exchange } from '../../scripts/lab/exchanges.ts'
+import type { Firmware, RackPlan } from '../../scripts/lab/plan.ts'
+import type { DhcpMessage } from '../../src/wire/dhcp.ts'
+import { decodeTftp } from '../../src/wire/tftp.ts'
+
+/** One program's DHCP: who asks, what is said, and what every answer tells of booting. */
+const dhcp = (client: string, told = ''): string => `DHCP ${client}: discover offer request ack${told}`
+
+const script = ', file=http://192.0.2.1/boot/script'
+/** Discovery control 8: take the file that is named here. */
+const loaderByTftp = ', file=snponly.efi, 60=PXEClient, 43=060108'
+const loaderByHttp = ', file=http://192.0.2.1/boot/loader/snponly.efi, 60=HTTPClient'
+/** Discovery control 3 and then a menu of the local disk alone. */
+const localDisk = ', 60=PXEClient, 43=060103'
+
+const ramdisk = [
+  'GET /boot/kernel/*',
+  'GET /boot/ramdisk/*',
+  dhcp('seedling-ramdisk'),
+  'POST /agent/hello',
+  'GET /images/*/manifest',
+  'GET /images/chunks/*',
+  'GET /agent/config-drive',
+  'POST /agent/written'
+]
+/** The tiny image. */
+const instance = [dhcp('udhcp'), 'GET /latest/meta-data/instance-id']
+
+type Ways = Readonly<Record<Firmware, readonly string[]>>
+
+/** From power-on to the instance, when the machine is to be deployed. */
+export const deployment: Ways = {
+  // The network card's ROM is iPXE and takes the script; it asks again when the machine starts anew.
+  bios: [dhcp('iPXE', script), 'GET /boot/script', ...ramdisk, dhcp('iPXE'), ...instance],
+  // Our iPXE goes on with the firmware's lease and finds its script where it looks first. The boot entry that the ramdisk
+  // leaves takes the machine to its disk.
+  uefi: [
+    dhcp('PXEClient:Arch:00007', loaderByTftp),
+    'TFTP snponly.efi',
+    'TFTP autoexec.ipxe',
+    ...ramdisk,
+    ...instance
+  ],
+  http: [
+    dhcp('HTTPClient:Arch:00016', loaderByHttp),
+    'HEAD /boot/loader/snponly.efi',
+    'GET /boot/loader/snponly.efi',
+    'GET /boot/loader/autoexec.ipxe',
+    'GET /autoexec.ipxe',
+    dhcp('iPXE', script),
+    'GET /boot/script',
+    ...ramdisk,
+    ...instance
+  ]
+}
+
+/** From power-on to the instance, when there is no order and the machine tries the network first. */
+export const restart: Ways = {
+  bios: [dhcp('iPXE'), ...instance],
+  // PXE leaves at once for the next boot device: the same network card, by HTTP.
+  uefi: [dhcp('PXEClient:Arch:00007', localDisk), 'DHCP HTTPClient:Arch:00016: discover offer', ...instance],
+  http: ['DHCP HTTPClient:Arch:00016: discover offer', ...instance]
+}
+
+/** PXE's boot server discovery, into which no machine is to be sent. */
+const bootServerPort = 4011
+
+/** Asserts of each machine that it went its firmware's way, and what `checkLan` does. */
+export function checkWays(t: Test, rack: RackPlan, packets: readonly Packet[], ways: Ways): void {
+  checkLan(t, rack, packets)
+  for (const { name, mac, firmware } of rack.machines)
+    t.same(wayOf(packets, mac), ways[firmware], `${name} (${firmware}) went its way`)
+}
+
+/**
+ * Asserts of any stretch of a machine's life: nobody was sent to another boot server, no system was told of booting, and each machine had
+ * one address, whatever its programs called themselves.
+ */
+export function checkLan(t: Test, rack: RackPlan, packets: readonly Packet[]): void {
+  t.same(
+    packets.filter(({ from, to }) => from.port === bootServerPort || to.port === bootServerPort),
+    [],
+    `nothing to or from port ${bootServerPort}`
+  )
+  for (const { name, mac, firmware } of rack.machines) {
+    const exchanges = dhcpExchanges(packets).filter((exchange) => exchange.mac === mac)
+    const systems = exchanges.filter(({ packets }) => !packets[0]!.message.options.clientArchitectures)
+    t.ok(systems.length > 0, `${name}: a system asked for an address`)
+    t.same(
+      systems.map(dhcpStage).filter((stage) => stage.includes(',')),
+      [],
+      `${name}: no system was told of a boot file, option 60 or 43`
+    )
+    t.equal(addressesOf(packets, exchanges, mac).length, 1, `${name} had one address`)
+    const own = packets.filter(({ from, to }) => from.mac === mac || to.mac === mac).length
+    t.comment(`${name} (${firmware}): ${own} packets, client ids ${clientIds(exchanges).join(', ')}`)
+  }
+}
+
+/** The way of one machine, a line per stage; what is repeated stands once. */
+function wayOf(packets: readonly Packet[], mac: string): string[] {
+  const exchanges = dhcpExchanges(packets).filter((exchange) => exchange.mac === mac)
+  const stages = [
+    ...exchanges.map((exchange) => ({ at: exchange.packets[0]!.at, stage: dhcpStage(exchange) })),
+    ...requests(packets.filter(({ from }) => from.mac === mac))
+  ]
+  return stages
+    .sort((one, other) => one.at - other.at)
+    .map(({ stage }) => stage)
+    .filter((stage, index, all) => stage !== all[index - 1])
+}
+
+function dhcpStage({ client, packets }: Exchange): string {
+  const types = new Set(packets.map(({ message }) => message.options.messageType))
+  const answers = packets.filter(({ message }) => message.op === 'reply')
+  const told = new Set(answers.map(({ message }) => toldOfBooting(message)))
+  return `DHCP ${client}: ${[...types].join(' ')}${[...told].join(' or')}`
+}
+
+function toldOfBooting({ file, options }: DhcpMessage): string {
+  const { bootFileName = file, vendorClass, vendorOptions } = options
+  const parts = [
+    bootFileName && `, file=${bootFileName.replace(/\?.*/, '')}`,
+    vendorClass && `, 60=${vendorClass}`,
+    vendorOptions && `, 43=${vendorOptions.toString('hex', 0, 3)}`
+  ]
+  return parts.filter(Boolean).join('')
+}
+
+/** TFTP read requests and HTTP request lines, without hashes and queries. How far the work is, is told by the clock: no stage. */
+function requests(packets: readonly Packet[]): { at: number; stage: string }[] {
+  return packets.flatMap(({ at, protocol, to, payload }) => {
+    if (protocol === 'udp' && to.port === 69) {
+      const request = decodeTftp(payload)
+      return request.op === 'read' ? [{ at, stage: `TFTP ${request.file}` }] : []
+    }
+    const line = to.port === 80 && /^([A-Z]+ [^ ?]+)\S* HTTP\/1\.1\r\n/.exec(payload.toString('latin1'))
+    if (!line || line[1] === 'POST /agent/progress') return []
+    return [{ at, stage: line[1]!.replace(/[0-9a-f]{64}/, '*') }]
+  })
+}
+
+/** Every address that the machine was given or used. */
+function addressesOf(packets: readonly Packet[], exchanges: readonly Exchange[], mac: string): string[] {
+  const used = packets.filter(({ from }) => from.mac === mac).map(({ from }) => from.ip)
+  const given = exchanges.flatMap((exchange) => exchange.packets.map(({ message }) => message.yiaddr))
+  return [...new Set([...used, ...given])].filter((ip) => ip !== '0.0.0.0')
+}
+
+/** What the machine's programs called themselves (option 61). */
+function clientIds(exchanges: readonly Exchange[]): string[] {
+  const sent = exchanges.map(({ packets }) => packets[0]!.message.options.clientId?.toString('hex') ?? 'none')
+  return [...new Set(sent)]
+}

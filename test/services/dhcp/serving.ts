@@ -16,8 +16,12 @@ export type Serving = {
   log: LogLine[]
   /** Waits for a line with these values; rejects after five seconds. */
   logged(values: Record<string, unknown>): Promise<LogLine>
+  /** Of the program that `wrap` starts, if that hands over to it without a process of its own. */
+  pid: number
   /** Ends it in peace. */
   stop(): Promise<Ended>
+  /** Ends it at once. Resolves when it is gone. */
+  kill(): Promise<void>
 }
 
 /** `node`: arguments of node itself; `wrap`: a program that starts it. */
@@ -33,14 +37,20 @@ export type Ended = {
 
 const DHCP: Serve['dhcp'] = { mode: 'server', exclusive: false, tolerate: [], probeConflicts: false }
 
-/** Resolves when it listens; rejects with what it wrote to stderr when it does not come so far. */
+/** Its state goes with it, unless `dataDir` is given. Resolves when it listens; rejects with what it wrote to stderr when it does not come so far. */
 export async function serveIn(
   namespace: Namespace,
   given: Partial<Serve> & Pick<Serve, 'link'>,
   { node = [], wrap = [] }: ServeHow = {}
 ): Promise<Serving> {
-  const dataDir = mkdtempSync(join(tmpdir(), 'seedling-dhcp-'))
-  const serve: Serve = { dataDir, subnets: [aSubnet()], dhcp: DHCP, machines: [], ...given }
+  const ownDir = given.dataDir === undefined ? mkdtempSync(join(tmpdir(), 'seedling-dhcp-')) : null
+  const serve: Serve = {
+    dataDir: ownDir ?? '',
+    subnets: [aSubnet()],
+    dhcp: DHCP,
+    machines: [],
+    ...given
+  }
   const script = join(import.meta.dirname, 'serve.ts')
   const [command, ...args] = [...wrap, process.execPath, ...node, script, JSON.stringify(serve)]
   const child = namespace.spawn(command as string, args)
@@ -59,7 +69,7 @@ export async function serveIn(
   const exit = new Promise<void>((resolve) => {
     child.once('close', () => {
       ended = true
-      rmSync(dataDir, { recursive: true })
+      if (ownDir !== null) rmSync(ownDir, { recursive: true })
       look()
       resolve()
     })
@@ -86,6 +96,11 @@ export async function serveIn(
   return {
     log,
     logged,
+    pid: child.pid as number,
+    async kill() {
+      child.kill('SIGKILL')
+      await exit
+    },
     async stop() {
       if (!ended) child.kill('SIGTERM')
       await exit

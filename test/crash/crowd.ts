@@ -2,8 +2,8 @@
 // stand in a network namespace and outlive the servers. Argument: JSON of `Crowd`. Takes orders as JSON lines from stdin
 // (crowding.ts) and answers each with one line on stdout.
 //
-// Every REQUEST has a higher transaction id than all before it, and that as its host name too: so a row of the lease table
-// tells which REQUEST it was written for.
+// Every REQUEST has a higher transaction id than all before it, and bears it in its host name: so a row of the lease table
+// tells which REQUEST it was written for (host-name.ts).
 
 import { createSocket } from 'node:dgram'
 import { createInterface } from 'node:readline'
@@ -13,6 +13,7 @@ import { decodeDhcp, encodeDhcp, NO_ADDRESS, SERVER_PORT, type DhcpMessage } fro
 import type { DhcpOptions } from '../../src/wire/dhcp-options.ts'
 import { aMac, aRequest } from '../support/dhcp.ts'
 import { seededRandom } from '../support/mutate.ts'
+import { hostNameOf } from './host-name.ts'
 
 export type Crowd = {
   server: Ip
@@ -77,7 +78,7 @@ function note({ chaddr: mac, yiaddr: ip, xid, options }: DhcpMessage): void {
 }
 
 function packet(xid: number, mac: Mac, ciaddr: Ip, options: DhcpOptions): Buffer {
-  const hostName = options.messageType === 'request' ? String(xid) : undefined
+  const hostName = options.messageType === 'request' ? hostNameOf(xid) : undefined
   const relayed = { giaddr: crowd.relay, hops: 1, flags: 0 }
   return encodeDhcp(aRequest({ ...relayed, xid, chaddr: mac, ciaddr, options: { ...options, hostName } }))
 }

@@ -10,6 +10,7 @@ import { serveIn } from '../services/dhcp/serving.ts'
 import { seededRandom } from '../support/mutate.ts'
 import type { Promised } from './crowd.ts'
 import { crowdIn } from './crowding.ts'
+import { requestsIn } from './host-name.ts'
 import { cuttingPower, killing } from './disaster.ts'
 import { addRoom, enrol, RELAY, SERVED, SERVER } from './room.ts'
 
@@ -97,8 +98,9 @@ function examine(file: string, ledger: Promised[]): { corrupt: string[]; missing
   const byMac = new Map(rows.map((row) => [row.mac, row]))
   const missing = ledger.flatMap(({ mac, ip, xid }) => {
     const row = byMac.get(mac)
-    if (row?.ip === ip && row.state === 'bound' && Number(row.hostname) >= xid) return []
-    const stored = row ? `${row.state} ${row.ip} by ${row.hostname}` : 'no lease'
+    const by = requestsIn(row?.hostname ?? '')[0] ?? 0
+    if (row?.ip === ip && row.state === 'bound' && by >= xid) return []
+    const stored = row ? `${row.state} ${row.ip} by ${by}` : 'no lease'
     return [`${mac} was acknowledged ${ip} by ${xid}; stored is ${stored}`]
   })
   return { corrupt: faults.filter((fault) => fault !== 'ok'), missing }

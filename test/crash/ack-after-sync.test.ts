@@ -8,9 +8,9 @@ import type { Serve } from '../services/dhcp/serve.ts'
 import { serveIn } from '../services/dhcp/serving.ts'
 import { crowdIn } from './crowding.ts'
 import { requestsIn } from './host-name.ts'
-import { addRoom, enrol, RELAY, SERVED, SERVER } from './room.ts'
+import { addRoom, enrol, RELAY, served, SERVER } from './room.ts'
 
-const ENROLLED = 200
+const [ENROLLED, LEASES] = [100, 200]
 // -D: the server is the process that is started, not strace's child. Enough of each buffer to hold a page of the database.
 const STRACE = ['strace', '-D', '-f', '-ttt', '-y', '-xx', '-s', '8192']
 const CALLS = 'trace=pwrite64,fdatasync,fsync,sendto,sendmsg,sendmmsg'
@@ -21,9 +21,9 @@ async function trace(t: Test, acks: number, sabotage?: Serve['sabotage']): Promi
   const folder = t.testdir({ state: {} })
   const [dataDir, file] = [join(folder, 'state'), join(folder, 'trace')]
   enrol(dataDir, ENROLLED)
-  const given = { ...SERVED, dataDir, ...(sabotage && { sabotage }) }
+  const given = { ...served(300), dataDir, ...(sabotage && { sabotage }) }
   const server = await serveIn(host, given, { wrap: [...STRACE, '-o', file, '-e', CALLS] })
-  const crowd = crowdIn(site, { server: SERVER, relay: RELAY, enrolled: ENROLLED, leases: ENROLLED, seed: 1 })
+  const crowd = crowdIn(site, { server: SERVER, relay: RELAY, enrolled: ENROLLED, leases: LEASES, seed: 1 })
   await crowd('load', acks)
   await crowd('settle')
   await server.stop()

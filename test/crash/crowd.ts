@@ -33,6 +33,7 @@ const CONVERSATIONS = 64
 const RESEND_MILLISECONDS = 250
 /** After so many requests in vain the server is held to know nothing of the client. */
 const TRIES = 24
+const PATIENCE_MILLISECONDS = 60_000
 
 const crowd = JSON.parse(process.argv[2] ?? '') as Crowd
 const random = seededRandom(crowd.seed)
@@ -43,12 +44,16 @@ const holders = new Map<Ip, Promised>()
 const gone = new Set<Mac>()
 const waiting = new Map<number, (reply: DhcpMessage | null) => void>()
 const busy = new Set<Mac>()
+/** When a REQUEST was sent first. */
+const askedAt = new Map<number, number>()
 /** Breaches seen since they were last told. */
 let breaches: string[] = []
 /** So many have come so far. */
 let clients = 0
 let lastXid = 0
 let acks = 0
+/** How often an address went to another client than before. */
+let inherited = 0
 let heardAt = 0
 let loading: Promise<unknown> | null = null
 let stopping = false
@@ -66,10 +71,14 @@ function note({ chaddr: mac, yiaddr: ip, xid, options }: DhcpMessage): void {
   if (gone.has(mac)) return
   acks++
   const now = performance.now()
-  const promised = { mac, ip, xid, endsAt: now + (options.leaseSeconds ?? 0) * 1000 }
+  // A client counts from when it asked (RFC 2131 4.4.1).
+  const endsAt = (askedAt.get(xid) ?? now) + (options.leaseSeconds ?? 0) * 1000
+  const promised = { mac, ip, xid, endsAt }
   const holder = holders.get(ip)
-  if (holder && holder.mac !== mac && holder.endsAt > now)
-    breaches.push(`${ip} was promised to ${holder.mac}, and now to ${mac}`)
+  if (holder && holder.mac !== mac) {
+    if (holder.endsAt > now) breaches.push(`${ip} was promised to ${holder.mac}, and now to ${mac}`)
+    else inherited++
+  }
   const before = ledger.get(mac)
   if (before && before.ip !== ip && before.endsAt > now)
     breaches.push(`${mac} had ${before.ip}, and now got ${ip}`)
@@ -107,6 +116,7 @@ function ask(
       timer = setTimeout(attempt, every)
     }
     waiting.set(xid, end)
+    if (options.messageType === 'request') askedAt.set(xid, performance.now())
     attempt()
   })
 }
@@ -120,7 +130,7 @@ async function converse(): Promise<void> {
   const dice = random()
   busy.add(mac)
   if (!held || dice < 0.35) await boot(mac)
-  else if (dice < 0.4 && n >= crowd.enrolled) leave(held)
+  else if (dice < 0.45 && n >= crowd.enrolled) leave(held)
   else await renew(held)
   busy.delete(mac)
 }
@@ -139,7 +149,8 @@ function pick(): number | undefined {
 
 /** DISCOVER, OFFER, REQUEST, ACK. A client that has an address and is offered another has been forgotten; `note` says so. */
 async function boot(mac: Mac): Promise<void> {
-  const offer = await ask(mac, NO_ADDRESS, { messageType: 'discover' })
+  // In vain when all addresses are taken.
+  const offer = await ask(mac, NO_ADDRESS, { messageType: 'discover' }, { tries: 4 })
   if (!offer) return
   const { serverId } = offer.options
   const taken = { messageType: 'request', serverId, requestedAddress: offer.yiaddr } as const
@@ -151,10 +162,11 @@ async function renew({ mac, ip }: Promised): Promise<void> {
   if (reply?.options.messageType === 'nak') forget(mac, 'was refused when it renewed')
 }
 
-function leave({ mac, ip }: Promised): void {
+function leave(promised: Promised): void {
+  const { mac, ip } = promised
   gone.add(mac)
   ledger.delete(mac)
-  holders.delete(ip)
+  promised.endsAt = performance.now()
   send(packet(++lastXid, mac, ip, { messageType: 'release', serverId: crowd.server }))
 }
 
@@ -166,35 +178,35 @@ function forget(mac: Mac, how: string): void {
   holders.delete(promised.ip)
 }
 
-/** Runs conversations side by side until `stopping`. */
-function load(): void {
-  stopping = false
+/** Works in so many conversations at a time, while there is more to do. */
+async function together(
+  more: () => boolean,
+  work: () => Promise<unknown>,
+  conversations = CONVERSATIONS
+): Promise<void> {
   const one = async () => {
-    while (!stopping) await converse()
+    while (more()) await work()
   }
-  loading ??= Promise.all(Array.from({ length: CONVERSATIONS }, one))
+  await Promise.all(Array.from({ length: conversations }, one))
 }
 
-async function until(done: () => boolean, what: string): Promise<void> {
-  const deadline = performance.now() + 60_000
-  while (!done()) {
-    if (performance.now() > deadline)
-      throw new Error(`after a minute ${acks} ACKs and ${ledger.size} leases, ${what}`)
-    await sleep(2)
-  }
-}
+const newcomer = () => boot(aMac(clients++))
 
 const orders = {
-  /** Loads the server until everybody has a lease. */
+  /** All clients come once. */
   async fill(): Promise<void> {
-    load()
-    await until(() => ledger.size >= crowd.leases, `not ${crowd.leases} leases`)
+    await together(() => clients < crowd.leases, newcomer)
   },
   /** Loads the server, and goes on after the answer, which comes with so many more ACKs. */
   async load(more: number): Promise<void> {
-    load()
+    stopping = false
+    loading ??= together(() => !stopping, converse)
     const enough = acks + more
-    await until(() => acks >= enough, `not ${more} more ACKs`)
+    const deadline = performance.now() + PATIENCE_MILLISECONDS
+    while (acks < enough) {
+      if (performance.now() > deadline) throw new Error(`${acks - enough + more} ACKs instead of ${more}`)
+      await sleep(2)
+    }
   },
   /** Stops the load and waits until nothing more comes. How many questions were left without an answer. */
   async settle(): Promise<number> {
@@ -215,23 +227,35 @@ const orders = {
   },
   /** Lets everybody that has a lease ask for it as after a reboot (INIT-REBOOT). How many were asked. */
   async check(): Promise<number> {
-    const promised = [...ledger.values()]
-    const queue = promised.values()
     stopping = false
-    const one = async () => {
-      for (const { mac, ip } of queue) {
-        const asked = { messageType: 'request', requestedAddress: ip } as const
-        const reply = await ask(mac, NO_ADDRESS, asked, { tries: TRIES })
-        if (!reply) forget(mac, 'got no answer after the restart')
-        else if (reply.options.messageType !== 'ack') forget(mac, 'was refused after the restart')
-      }
+    const promised = [...ledger.values()]
+    let next = 0
+    const checkOne = async () => {
+      const { mac, ip } = promised[next++] as Promised
+      const asked = { messageType: 'request', requestedAddress: ip } as const
+      const reply = await ask(mac, NO_ADDRESS, asked, { tries: TRIES })
+      if (!reply) forget(mac, 'got no answer after the restart')
+      else if (reply.options.messageType !== 'ack') forget(mac, 'was refused after the restart')
     }
-    await Promise.all(Array.from({ length: CONVERSATIONS }, one))
+    await together(() => next < promised.length, checkOne)
     return promised.length
   },
-  /** What was promised and not kept, since this was last asked; and all ACKs ever. */
+  /**
+   * Newcomers ask until so many addresses have gone from one client to another, or for a minute. How much time the first lease
+   * had left when they began, ms.
+   */
+  async inherit(count: number): Promise<number> {
+    stopping = false
+    const started = performance.now()
+    const ends = Math.min(...[...ledger.values()].map(({ endsAt }) => endsAt))
+    const enough = inherited + count
+    const more = () => inherited < enough && performance.now() < started + PATIENCE_MILLISECONDS
+    await together(more, newcomer, count)
+    return ends - started
+  },
+  /** What was promised and not kept, since this was last asked; and counts of all. */
   tell() {
-    const told = { breaches, acks }
+    const told = { breaches, acks, inherited }
     breaches = []
     return told
   }

@@ -12,18 +12,22 @@ import type { Promised } from './crowd.ts'
 import { crowdIn } from './crowding.ts'
 import { requestsIn } from './host-name.ts'
 import { cuttingPower, killing } from './disaster.ts'
-import { addRoom, enrol, RELAY, SERVED, SERVER } from './room.ts'
+import { addRoom, enrol, RELAY, served, SERVER } from './room.ts'
 
 export type LeaseLoop = {
   disaster: 'kill' | 'power-cut'
   times: number
+  /** Machines with a reserved address. */
   enrolled: number
-  leases: number
+  /** Clients that share a pool that is hardly larger; some give their address back, and others come. */
+  strangers: number
   sabotage?: Serve['sabotage']
 }
 
 export type LoopReport = {
   acks: number
+  /** How often an address went from one client to the next. */
+  inherited: number
   /** Leases that were asked for after a restart, all restarts together. */
   checked: number
   /** How many questions the server had not answered, each time it ended. */
@@ -42,20 +46,22 @@ export type LoopReport = {
 export async function loseLeases(t: Test, loop: LeaseLoop, seed = Date.now()): Promise<LoopReport> {
   t.comment(`seed ${seed}`)
   const random = seededRandom(seed)
+  const { enrolled, strangers } = loop
   const { host, site } = await addRoom(t)
   const folder = t.testdir({ state: {}, found: {}, disk: {} })
   const [state, found] = [join(folder, 'state'), join(folder, 'found')]
-  enrol(state, loop.enrolled)
+  enrol(state, enrolled)
   const disaster =
     loop.disaster === 'kill' ? killing(state) : await cuttingPower(t, state, join(folder, 'disk'))
   const { dataDir, wrap } = disaster
-  const given = { ...SERVED, dataDir, ...(loop.sabotage && { sabotage: loop.sabotage }) }
+  const addresses = Math.ceil(strangers * 1.05) + 64
+  const given = { ...served(addresses), dataDir, ...(loop.sabotage && { sabotage: loop.sabotage }) }
   const start = () => serveIn(host, given, { wrap })
-  const { enrolled, leases } = loop
-  const crowd = crowdIn(site, { server: SERVER, relay: RELAY, enrolled, leases, seed })
+  const crowd = crowdIn(site, { server: SERVER, relay: RELAY, enrolled, leases: enrolled + strangers, seed })
 
   const report: LoopReport = {
     acks: 0,
+    inherited: 0,
     checked: 0,
     open: [],
     firstOffers: [],
@@ -81,9 +87,9 @@ export async function loseLeases(t: Test, loop: LeaseLoop, seed = Date.now()): P
     server = await start()
     await offer
     report.checked += await crowd('check')
-    const { breaches, acks } = await crowd('tell')
+    const { breaches, ...counts } = await crowd('tell')
     report.breaches.push(...breaches.map((text) => `${time}: ${text}`))
-    report.acks = acks
+    Object.assign(report, counts)
   }
   await server.stop()
   return report
@@ -95,12 +101,12 @@ function examine(file: string, ledger: Promised[]): { corrupt: string[]; missing
   const faults = db.prepare('PRAGMA integrity_check').pluck().all() as string[]
   const rows = db.prepare('SELECT mac, ip, state, hostname FROM lease').all() as Row[]
   db.close()
-  const byMac = new Map(rows.map((row) => [row.mac, row]))
+  const byIp = new Map(rows.map((row) => [row.ip, row]))
   const missing = ledger.flatMap(({ mac, ip, xid }) => {
-    const row = byMac.get(mac)
+    const row = byIp.get(ip)
     const by = requestsIn(row?.hostname ?? '')[0] ?? 0
-    if (row?.ip === ip && row.state === 'bound' && by >= xid) return []
-    const stored = row ? `${row.state} ${row.ip} by ${by}` : 'no lease'
+    if (row?.mac === mac && row.state === 'bound' && by >= xid) return []
+    const stored = row ? `${row.state} ${row.mac} by ${by}` : 'no lease'
     return [`${mac} was acknowledged ${ip} by ${xid}; stored is ${stored}`]
   })
   return { corrupt: faults.filter((fault) => fault !== 'ok'), missing }
@@ -109,10 +115,10 @@ function examine(file: string, ledger: Promised[]): { corrupt: string[]; missing
 type Row = { mac: Mac; ip: Ip; state: string; hostname: string | null }
 
 /** For people. */
-export function summary({ acks, checked, firstOffers }: LoopReport): string {
+export function summary({ acks, inherited, checked, firstOffers }: LoopReport): string {
   const [least, most] = [Math.min(...firstOffers), Math.max(...firstOffers)]
   return (
-    `${acks} ACKs, ${checked} leases checked after restarts; ` +
+    `${acks} ACKs, ${inherited} addresses passed on, ${checked} leases checked after restarts; ` +
     `first OFFER ${least} to ${most} ms after the start of the process`
   )
 }

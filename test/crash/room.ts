@@ -1,31 +1,27 @@
 // A server's namespace and one for a crowd of clients behind a relay, on a network of 65,534 addresses.
 
 import type { Test } from 'tap'
-import type { Subnet } from '../../src/domain/subnet.ts'
-import { formatIp, parseIp } from '../../src/wire/address.ts'
+import { formatIp, parseIp, type Ip } from '../../src/wire/address.ts'
 import { createApply } from '../../services/store/apply.ts'
 import { openStore } from '../../services/store/open.ts'
-import { aNode, aPort } from '../support/builders.ts'
+import { aNode, aPort, aSubnet } from '../support/builders.ts'
 import { aMac } from '../support/dhcp.ts'
 import { addNamespace, connect, type Namespace } from '../support/namespace.ts'
 
 export const SERVER = '10.77.0.1'
 export const RELAY = '10.77.255.254'
 
-const RESERVED = { start: '10.77.16.0', end: '10.77.63.255' }
-const SUBNET: Subnet = {
-  cidr: '10.77.0.0/16',
-  pool: RESERVED,
-  gateway: null,
-  dns: [],
-  ntp: [],
-  domain: null,
-  mtu: null,
-  leaseSeconds: 86_400
-}
+/** The first address of enrolled machines, and of strangers. */
+const [RESERVED, DISCOVERY] = ['10.77.16.0', '10.77.64.0']
 
-/** What the server in the room serves (test/services/dhcp/serve.ts). */
-export const SERVED = { link: { interface: 'lan', address: SERVER }, subnets: [SUBNET], quiet: true }
+/** What the server in the room serves (test/services/dhcp/serve.ts): so many addresses for strangers, a day for each. */
+export function served(addresses: number, leaseSeconds = 86_400) {
+  const start = DISCOVERY
+  const discovery = { start, end: ipAfter(start, addresses - 1), leaseSeconds, perSecond: 100_000 }
+  const pool = { start: RESERVED, end: ipAfter(DISCOVERY, -1) }
+  const subnet = aSubnet({ cidr: '10.77.0.0/16', pool, discovery, gateway: null, leaseSeconds })
+  return { link: { interface: 'lan', address: SERVER }, subnets: [subnet], quiet: true }
+}
 
 /** `host` is for the server, `site` for the clients. */
 export async function addRoom(t: Test): Promise<{ host: Namespace; site: Namespace }> {
@@ -41,7 +37,6 @@ export async function addRoom(t: Test): Promise<{ host: Namespace; site: Namespa
 export function enrol(state: string, count: number): void {
   const store = openStore(state)
   const apply = createApply(store)
-  const first = parseIp(RESERVED.start) ?? 0
   store.commit(() => {
     for (let n = 0; n < count; n++) {
       const nodeUuid = uuid('6e6f6465', n)
@@ -53,7 +48,7 @@ export function enrol(state: string, count: number): void {
             uuid: uuid('706f7274', n),
             nodeUuid,
             address: aMac(n),
-            reservedIp: formatIp(first + n)
+            reservedIp: ipAfter(RESERVED, n)
           })
         }
       ])
@@ -61,5 +56,7 @@ export function enrol(state: string, count: number): void {
   })
   store.close()
 }
+
+const ipAfter = (ip: Ip, count: number): Ip => formatIp((parseIp(ip) ?? 0) + count)
 
 const uuid = (start: string, n: number) => `${start}-0000-4000-8000-${String(n).padStart(12, '0')}`

@@ -22,10 +22,10 @@ export type Serve = {
   /** No line per packet: for thousands of clients. */
   quiet?: boolean
   /**
-   * Breaks a promise of the store behind its back, to show that a test would see it. `no-sync`: commits are not synced;
-   * `late-commit`: they are made a quarter of a second after the store said so.
+   * Breaks a promise of store or clock, to show that a test would see it. `no-sync`: commits are not synced; `late-commit`: they
+   * are made up to a quarter of a second after the store said so; `wall-clock`: leases end by it.
    */
-  sabotage?: 'no-sync' | 'late-commit'
+  sabotage?: 'no-sync' | 'late-commit' | 'wall-clock'
 }
 
 const serve = JSON.parse(process.argv[2] ?? '') as Serve
@@ -55,7 +55,7 @@ const dhcp = startDhcp({
   apply,
   log: serve.quiet ? log.child({}, { level: 'warn' }) : log,
   now: Date.now,
-  leaseNow: clock.now,
+  leaseNow: serve.sabotage === 'wall-clock' ? Date.now : clock.now,
   sockets: { ...(await listenDhcp(serve.link, inherited)), proxy },
   wake: (nodeUuid) => log.info({ nodeUuid }, 'wake')
 })

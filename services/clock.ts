@@ -23,7 +23,7 @@ export type Clocks = {
   wall(): number
   /** Milliseconds of this process, never going back. */
   monotonic(): number
-  /** Milliseconds since the machine started, its sleep included. */
+  /** Milliseconds since the machine started, its sleep not included. */
   uptime(): number
   bootId: string
   /** Whether the wall clock follows a time server. */
@@ -37,7 +37,8 @@ export function hostClocks(): Clocks {
   return {
     wall: () => Date.now(),
     monotonic: () => performance.now(),
-    uptime: () => Number(readFileSync('/proc/uptime', 'utf8').split(' ')[0]) * 1000,
+    // What hrtime counts from is the start of the machine, and unlike /proc/uptime it is not cut to hundredths of a second.
+    uptime: () => Number(process.hrtime.bigint()) / 1e6,
     bootId: readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim(),
     // systemd-timesyncd makes it when it has reached a server; other time services have a way to make it too.
     synchronised: () => existsSync('/run/systemd/timesync/synchronized')
@@ -66,9 +67,10 @@ export function startLeaseClock(
     bootId: clocks.bootId,
     synchronised: clocks.synchronised()
   })
-  const started = clocks.monotonic()
   const mark = facts.clockMark()
   const base = resumed(mark, read())
+  // Read last, as a mark's lease time is read first: what reading takes is lost, not counted twice.
+  const started = clocks.monotonic()
   const now = () => base + (clocks.monotonic() - started)
   const keep = () => {
     const row: ClockMark = { id: 1, leaseTime: Math.round(now()), ...read() }

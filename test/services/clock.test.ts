@@ -7,16 +7,21 @@ import { openStore } from '../../services/store/open.ts'
 const HOUR = 3_600_000
 const YEAR = 365 * 24 * HOUR
 
-/** A host whose clocks a test moves; `start` makes a lease clock on the same store, as a new run of the process would. */
-function aHost(t: Test) {
+/**
+ * A host whose clocks a test moves; `start` makes a lease clock on the same store, as a new run of the process would. `slow`: ms
+ * that every look at a clock or at the store takes.
+ */
+function aHost(t: Test, { slow } = { slow: 0 }) {
   const store = openStore(t.testdir())
   t.teardown(() => store.close())
-  const deps = { store, facts: createFacts(store), apply: createApply(store) }
+  const facts = createFacts(store)
+  const clockMark = () => (pass(slow), facts.clockMark())
+  const deps = { store, facts: { ...facts, clockMark }, apply: createApply(store) }
   const host = { wall: 1_800_000_000_000, monotonic: 0, uptime: 100 * HOUR, bootId: 'a', synchronised: false }
   const clocks = (): Clocks => ({
-    wall: () => host.wall,
-    monotonic: () => host.monotonic,
-    uptime: () => host.uptime,
+    wall: () => (pass(slow), host.wall),
+    monotonic: () => (pass(slow), host.monotonic),
+    uptime: () => (pass(slow), host.uptime),
     bootId: host.bootId,
     synchronised: () => host.synchronised
   })
@@ -73,6 +78,21 @@ t.test('a run that was killed is no different: the mark may be old', async (t) =
   const second = start()
   t.equal(second.now() - killed, 2000)
   second.close()
+})
+
+t.test('it is never ahead of the time that has passed, however often a slow host starts it', (t) => {
+  const { host, pass, start } = aHost(t, { slow: 3 })
+  const first = start()
+  t.teardown(() => first.close())
+  const began = { uptime: host.uptime, time: first.now() }
+  for (let times = 1; times <= 20; times++) {
+    pass(1000)
+    const clock = start()
+    if (times % 2 === 0) clock.close()
+    else t.teardown(() => clock.close())
+    t.ok(clock.now() - began.time <= host.uptime - began.uptime, `${times} starts`)
+  }
+  t.end()
 })
 
 t.test('across a restart of the machine only a wall clock that was right twice counts', async (t) => {

@@ -2,6 +2,7 @@
 
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import type { Mac } from '../../src/wire/address.ts'
 import { BROADCAST_FLAG, decodeDhcp, type DhcpMessage } from '../../src/wire/dhcp.ts'
 import type { DhcpOptions } from '../../src/wire/dhcp-options.ts'
 
@@ -41,4 +42,9 @@ export function aRequest(given: Partial<DhcpMessage> = {}): DhcpMessage {
     options: { messageType: 'discover' },
     ...given
   }
+}
+
+/** The MAC of the n-th client of many. */
+export function aMac(n: number): Mac {
+  return `52:54:00${n.toString(16).padStart(6, '0').replace(/../g, ':$&')}`
 }

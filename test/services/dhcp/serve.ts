@@ -14,7 +14,7 @@ import type { NetworkConfig } from '../../../services/network-config.ts'
 import { startLeaseClock } from '../../../services/clock.ts'
 import { createApply } from '../../../services/store/apply.ts'
 import { createFacts } from '../../../services/store/facts.ts'
-import { openStore } from '../../../services/store/open.ts'
+import { openStore, type Store } from '../../../services/store/open.ts'
 import { anImage } from '../../support/builders.ts'
 
 export type Serve = {
@@ -23,11 +23,20 @@ export type Serve = {
   subnets: Subnet[]
   dhcp: NetworkConfig['dhcp']
   machines: { node: Node; ports: Port[]; order?: Order; instance?: Instance }[]
+  /** No line per packet: for thousands of clients. */
+  quiet?: boolean
+  /**
+   * Breaks a promise of store or clock, to show that a test would see it. `no-sync`: commits are not synced; `late-commit`: they
+   * are made up to a quarter of a second after the store said so; `wall-clock`: leases end by it.
+   */
+  sabotage?: 'no-sync' | 'late-commit' | 'wall-clock'
 }
 
 const serve = JSON.parse(readFileSync(process.argv[2] ?? '', 'utf8')) as Serve
 const log = pino({ level: 'debug' }, pino.destination({ fd: 1, sync: true }))
 const store = openStore(serve.dataDir)
+if (serve.sabotage === 'no-sync') store.db.pragma('synchronous = OFF')
+if (serve.sabotage === 'late-commit') commitLate(store)
 const apply = createApply(store)
 const facts = createFacts(store)
 store.commit(() => {
@@ -50,9 +59,9 @@ const dhcp = startDhcp({
   store,
   facts,
   apply,
-  log,
+  log: serve.quiet ? log.child({}, { level: 'warn' }) : log,
   now: Date.now,
-  leaseNow: clock.now,
+  leaseNow: serve.sabotage === 'wall-clock' ? Date.now : clock.now,
   sockets: { ...(await listenDhcp(serve.link, inherited)), proxy },
   wake: (nodeUuid) => log.info({ nodeUuid }, 'wake')
 })
@@ -66,3 +75,9 @@ process.on('SIGTERM', () => {
     store.close()
   })
 })
+
+/** Keeps a transaction open around those of the store, which so become parts of it. */
+function commitLate({ db }: Store): void {
+  db.exec('BEGIN')
+  setInterval(() => db.exec('COMMIT; BEGIN'), 250).unref()
+}

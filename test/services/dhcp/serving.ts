@@ -18,8 +18,12 @@ export type Serving = {
   logged(values: Record<string, unknown>): Promise<LogLine>
   /** The leases as they stand. */
   leases(): Promise<Lease[]>
+  /** Of the program that `wrap` starts, if that hands over to it without a process of its own. */
+  pid: number
   /** Ends it in peace. */
   stop(): Promise<Ended>
+  /** Ends it at once. Resolves when it is gone. */
+  kill(): Promise<void>
 }
 
 /** `node`: arguments of node itself; `wrap`: a program that starts it. */
@@ -35,16 +39,22 @@ export type Ended = {
 
 const DHCP: Serve['dhcp'] = { mode: 'server', exclusive: false, tolerate: [], probeConflicts: false }
 
-/** Resolves when it listens; rejects with what it wrote to stderr when it does not come so far. */
+/** Its state goes with it, unless `dataDir` is given. Resolves when it listens; rejects with what it wrote to stderr when it does not come so far. */
 export async function serveIn(
   namespace: Namespace,
   given: Partial<Serve> & Pick<Serve, 'link'>,
   { node = [], wrap = [] }: ServeHow = {}
 ): Promise<Serving> {
-  const dataDir = mkdtempSync(join(tmpdir(), 'seedling-dhcp-'))
-  const serve: Serve = { dataDir, subnets: [aSubnet()], dhcp: DHCP, machines: [], ...given }
+  const folder = mkdtempSync(join(tmpdir(), 'seedling-dhcp-'))
+  const serve: Serve = {
+    dataDir: join(folder, 'data'),
+    subnets: [aSubnet()],
+    dhcp: DHCP,
+    machines: [],
+    ...given
+  }
   const script = join(import.meta.dirname, 'serve.ts')
-  const file = join(dataDir, 'serve.json')
+  const file = join(folder, 'serve.json')
   writeFileSync(file, JSON.stringify(serve))
   const [command, ...args] = [...wrap, process.execPath, ...node, script, file]
   const child = namespace.spawn(command as string, args)
@@ -63,7 +73,7 @@ export async function serveIn(
   const exit = new Promise<void>((resolve) => {
     child.once('close', () => {
       ended = true
-      rmSync(dataDir, { recursive: true })
+      rmSync(folder, { recursive: true })
       look()
       resolve()
     })
@@ -96,6 +106,11 @@ export async function serveIn(
       const asked = ++leasesAsked
       child.kill('SIGUSR2')
       return (await logged({ msg: 'leases' }, 5, asked))['leases'] as Lease[]
+    },
+    pid: child.pid as number,
+    async kill() {
+      child.kill('SIGKILL')
+      await exit
     },
     async stop() {
       if (!ended) child.kill('SIGTERM')

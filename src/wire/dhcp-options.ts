@@ -23,139 +23,141 @@ export const MESSAGE_TYPES = [
 
 export type MessageType = Exclude<(typeof MESSAGE_TYPES)[number], ''>
 
-type Codec<T> = { decode(bytes: Buffer, offset: number): T; encode(value: T): Buffer }
+/** Content between `start` and `end` of the bytes ⇄ a value; `offset` is where `start` is in the packet, for errors. */
+type Codec<T> = {
+  decode(bytes: Buffer, start: number, end: number, offset: number): T
+  size(value: T): number
+  write(value: T, to: Buffer, at: number): void
+}
 
-function fixed<T>(length: number, read: (bytes: Buffer) => T, write: (value: T, bytes: Buffer) => void) {
+function fixed<T>(
+  length: number,
+  read: (bytes: Buffer, at: number) => T,
+  write: (value: T, to: Buffer, at: number) => void
+): Codec<T> {
   return {
-    decode(bytes: Buffer, offset: number): T {
-      if (bytes.length !== length)
-        throw new WireError('dhcp-option', offset, `option of ${bytes.length} bytes instead of ${length}`)
-      return read(bytes)
+    decode(bytes, start, end, offset) {
+      if (end - start !== length)
+        throw new WireError('dhcp-option', offset, `option of ${end - start} bytes instead of ${length}`)
+      return read(bytes, start)
     },
-    encode(value: T): Buffer {
-      const bytes = Buffer.alloc(length)
-      write(value, bytes)
-      return bytes
-    }
+    size: () => length,
+    write
   }
 }
 
 function list<T>(
   size: number,
   read: (bytes: Buffer, at: number) => T,
-  write: (value: T, to: Buffer) => void
-) {
+  write: (value: T, to: Buffer, at: number) => void
+): Codec<T[]> {
   return {
-    decode(bytes: Buffer, offset: number): T[] {
-      if (bytes.length === 0 || bytes.length % size !== 0)
-        throw new WireError('dhcp-option', offset, `list of ${bytes.length} bytes is not made of ${size}s`)
+    decode(bytes, start, end, offset) {
+      if (start === end || (end - start) % size !== 0)
+        throw new WireError('dhcp-option', offset, `list of ${end - start} bytes is not made of ${size}s`)
       const values: T[] = []
-      for (let at = 0; at < bytes.length; at += size) values.push(read(bytes, at))
+      for (let at = start; at < end; at += size) values.push(read(bytes, at))
       return values
     },
-    encode: (values: readonly T[]): Buffer =>
-      Buffer.concat(
-        values.map((value) => {
-          const bytes = Buffer.alloc(size)
-          write(value, bytes)
-          return bytes
-        })
-      )
+    size: (values) => values.length * size,
+    write(values, to, at) {
+      for (const [index, value] of values.entries()) write(value, to, at + index * size)
+    }
   }
 }
 
-const ipNumber = (ip: Ip): number => {
+const readU8 = (bytes: Buffer, at: number) => bytes.readUInt8(at)
+const readU16 = (bytes: Buffer, at: number) => bytes.readUInt16BE(at)
+const readU32 = (bytes: Buffer, at: number) => bytes.readUInt32BE(at)
+const readIp = (bytes: Buffer, at: number): Ip => formatIp(bytes.readUInt32BE(at))
+const writeU8 = (value: number, to: Buffer, at: number) => void to.writeUInt8(value, at)
+const writeU16 = (value: number, to: Buffer, at: number) => void to.writeUInt16BE(value, at)
+const writeU32 = (value: number, to: Buffer, at: number) => void to.writeUInt32BE(value, at)
+const writeIp = (ip: Ip, to: Buffer, at: number) => {
   const value = parseIp(ip)
   if (value === undefined) throw new WireError('dhcp-address', 0, `"${ip}" is not an IPv4 address`)
-  return value
+  to.writeUInt32BE(value, at)
 }
 
-const u8 = fixed<number>(
-  1,
-  (bytes) => bytes.readUInt8(0),
-  (value, bytes) => bytes.writeUInt8(value)
-)
-const u16 = fixed<number>(
-  2,
-  (bytes) => bytes.readUInt16BE(0),
-  (value, bytes) => bytes.writeUInt16BE(value)
-)
-const u32 = fixed<number>(
-  4,
-  (bytes) => bytes.readUInt32BE(0),
-  (value, bytes) => bytes.writeUInt32BE(value)
-)
-const ip = fixed<Ip>(
-  4,
-  (bytes) => formatIp(bytes.readUInt32BE(0)),
-  (value, bytes) => bytes.writeUInt32BE(ipNumber(value))
-)
-const u8s = list<number>(
-  1,
-  (bytes, at) => bytes.readUInt8(at),
-  (value, to) => to.writeUInt8(value)
-)
-const u16s = list<number>(
-  2,
-  (bytes, at) => bytes.readUInt16BE(at),
-  (value, to) => to.writeUInt16BE(value)
-)
-const ips = list<Ip>(
-  4,
-  (bytes, at) => formatIp(bytes.readUInt32BE(at)),
-  (value, to) => to.writeUInt32BE(ipNumber(value))
-)
+const u8 = fixed(1, readU8, writeU8)
+const u16 = fixed(2, readU16, writeU16)
+const u32 = fixed(4, readU32, writeU32)
+const ip = fixed(4, readIp, writeIp)
+const u8s = list(1, readU8, writeU8)
+const u16s = list(2, readU16, writeU16)
+const ips = list(4, readIp, writeIp)
+
 /** Latin 1, so that every byte survives; trailing NULs are dropped (RFC 2132 2). Empty is let pass: clients send it. */
 const text: Codec<string> = {
-  decode: (bytes) => bytes.toString('latin1').replace(/\0+$/, ''),
-  encode: (value) => Buffer.from(value, 'latin1')
+  decode(bytes, start, end) {
+    while (end > start && bytes[end - 1] === 0) end--
+    return bytes.toString('latin1', start, end)
+  },
+  size: (value) => value.length,
+  write: (value, to, at) => void to.write(value, at, 'latin1')
 }
-const bytes: Codec<Buffer> = { decode: (value) => Buffer.from(value), encode: (value) => value }
+
+const bytes: Codec<Buffer> = {
+  // A copy: what comes in may lie in a buffer that is used again.
+  decode: (packet, start, end) => Buffer.from(packet.subarray(start, end)),
+  size: (value) => value.length,
+  write: (value, to, at) => to.set(value, at)
+}
 
 const messageType: Codec<MessageType> = {
-  decode(value, offset) {
-    const name = value.length === 1 ? MESSAGE_TYPES[value.readUInt8(0)] : undefined
-    if (!name)
-      throw new WireError('dhcp-message-type', offset, `message type ${value.toString('hex')} is unknown`)
+  decode(bytes, start, end, offset) {
+    const name = end - start === 1 ? MESSAGE_TYPES[bytes.readUInt8(start)] : undefined
+    if (!name) {
+      const hex = bytes.toString('hex', start, end)
+      throw new WireError('dhcp-message-type', offset, `message type ${hex} is unknown`)
+    }
     return name
   },
-  encode: (name) => Buffer.of(MESSAGE_TYPES.indexOf(name))
+  size: () => 1,
+  write: (name, to, at) => void to.writeUInt8(MESSAGE_TYPES.indexOf(name), at)
+}
+
+const octetsOf = (prefix: number) => Math.ceil(prefix / 8)
+
+function routeRange({ network }: ClasslessRoute): { first: number; prefix: number } {
+  const range = parseCidr(network)
+  if (!range) throw new WireError('dhcp-route', 0, `"${network}" is not a network`)
+  return range
 }
 
 // RFC 3442: per route the prefix length, as many octets of the network as the prefix covers, the router.
 const routes: Codec<ClasslessRoute[]> = {
-  decode(value, offset) {
+  decode(bytes, start, end, offset) {
     const found: ClasslessRoute[] = []
-    for (let at = 0; at < value.length;) {
-      const prefix = value.readUInt8(at)
-      const octets = Math.ceil(prefix / 8)
-      if (prefix > 32 || at + 1 + octets + 4 > value.length)
-        throw new WireError('dhcp-route', offset + at, 'classless route is cut off or longer than /32')
-      const network = Buffer.alloc(4)
-      value.copy(network, 0, at + 1, at + 1 + octets)
-      const router = formatIp(value.readUInt32BE(at + 1 + octets))
+    for (let at = start; at < end;) {
+      const prefix = bytes.readUInt8(at)
+      const router = at + 1 + octetsOf(prefix)
+      if (prefix > 32 || router + 4 > end)
+        throw new WireError(
+          'dhcp-route',
+          offset + at - start,
+          'classless route is cut off or longer than /32'
+        )
+      let network = 0
+      for (let octet = 0; octet < octetsOf(prefix); octet++)
+        network += bytes.readUInt8(at + 1 + octet) * 2 ** (24 - 8 * octet)
       // Bits beyond the prefix are for the reader to clear.
       const mask = prefix === 0 ? 0 : (0xffffffff << (32 - prefix)) >>> 0
-      found.push({ network: `${formatIp((network.readUInt32BE(0) & mask) >>> 0)}/${prefix}`, router })
-      at += 1 + octets + 4
+      found.push({ network: `${formatIp((network & mask) >>> 0)}/${prefix}`, router: readIp(bytes, router) })
+      at = router + 4
     }
     return found
   },
-  encode: (value) =>
-    Buffer.concat(
-      value.map(({ network, router }) => {
-        const range = parseCidr(network)
-        if (!range) throw new WireError('dhcp-route', 0, `"${network}" is not a network`)
-        const octets = Math.ceil(range.prefix / 8)
-        const route = Buffer.alloc(1 + octets + 4)
-        const first = Buffer.alloc(4)
-        first.writeUInt32BE(range.first)
-        route.writeUInt8(range.prefix)
-        first.copy(route, 1, 0, octets)
-        route.writeUInt32BE(ipNumber(router), 1 + octets)
-        return route
-      })
-    )
+  size: (value) => value.reduce((sum, route) => sum + 5 + octetsOf(routeRange(route).prefix), 0),
+  write(value, to, at) {
+    for (const route of value) {
+      const { first, prefix } = routeRange(route)
+      to[at++] = prefix
+      for (let octet = 0; octet < octetsOf(prefix); octet++) to[at++] = (first >>> (24 - 8 * octet)) & 255
+      writeIp(route.router, to, at)
+      at += 4
+    }
+  }
 }
 
 /** Every option with a name and a type of its own; all others are kept as bytes in `other`. */
@@ -242,45 +244,54 @@ export function decodeOptions(
   file: Area,
   sname: Area
 ): { options: DhcpOptions; overloaded: { file: boolean; sname: boolean } } {
-  const parts = new Map<number, { offset: number; parts: Buffer[] }>()
-  collect(packet, main, parts)
-  const overload = parts.get(OVERLOAD)
+  const found = new Map<number, Part[]>()
+  collect(packet, main, found)
+  const overload = found.get(OVERLOAD)
   let overloaded = { file: false, sname: false }
   if (overload) {
-    const value = u8.decode(Buffer.concat(overload.parts), overload.offset)
+    const value = decodeParts(u8, packet, overload)
     if (value < 1 || value > 3)
-      throw new WireError('dhcp-overload', overload.offset, `overload ${value} is not 1, 2 or 3`)
+      throw new WireError('dhcp-overload', (overload[0] as Part).start, `overload ${value} is not 1, 2 or 3`)
     overloaded = { file: (value & 1) !== 0, sname: (value & 2) !== 0 }
-    if (overloaded.file) collect(packet, file, parts)
-    if (overloaded.sname) collect(packet, sname, parts)
-    parts.delete(OVERLOAD)
+    if (overloaded.file) collect(packet, file, found)
+    if (overloaded.sname) collect(packet, sname, found)
+    found.delete(OVERLOAD)
   }
   const options: Record<string, unknown> = {}
-  for (const [code, found] of parts) {
-    const whole = found.parts.length === 1 ? (found.parts[0] as Buffer) : Buffer.concat(found.parts)
+  for (const [code, parts] of found) {
     const name = nameByCode.get(code)
-    if (name) options[name] = OPTIONS[name].type.decode(whole, found.offset)
-    else options[`#${code}`] = Buffer.from(whole)
+    if (name) options[name] = decodeParts(OPTIONS[name].type as Codec<unknown>, packet, parts)
+    else options[`#${code}`] = decodeParts(bytes, packet, parts)
   }
   return { options: options as DhcpOptions, overloaded }
 }
 
-function collect(packet: Buffer, area: Area, into: Map<number, { offset: number; parts: Buffer[] }>): void {
+/** One occurrence of an option: where its content starts and ends in the packet. */
+type Part = { start: number; end: number }
+
+function decodeParts<T>(type: Codec<T>, packet: Buffer, parts: readonly Part[]): T {
+  const { start, end } = parts[0] as Part
+  if (parts.length === 1) return type.decode(packet, start, end, start)
+  const whole = Buffer.concat(parts.map((part) => packet.subarray(part.start, part.end)))
+  return type.decode(whole, 0, whole.length, start)
+}
+
+function collect(packet: Buffer, area: Area, into: Map<number, Part[]>): void {
   let at = area.start
   while (at < area.end) {
-    const code = packet.readUInt8(at)
+    const code = packet[at] as number
     if (code === END) return
     if (code === PAD) {
       at++
       continue
     }
     const start = at + 2
-    const end = start + (start <= area.end ? packet.readUInt8(at + 1) : 0)
+    const end = start + (start <= area.end ? (packet[at + 1] as number) : 0)
     if (start > area.end || end > area.end)
       throw new WireError('dhcp-option-cut', at, `option ${code} runs over the end`)
     const found = into.get(code)
-    if (found) found.parts.push(packet.subarray(start, end))
-    else into.set(code, { offset: start, parts: [packet.subarray(start, end)] })
+    if (found) found.push({ start, end })
+    else into.set(code, [{ start, end }])
     at = end
   }
   throw new WireError('dhcp-no-end', area.end, 'options have no end mark')
@@ -297,48 +308,50 @@ export function writeOptions(options: DhcpOptions, packet: Buffer, start: number
   const { messageType: type, relayAgent } = options
   // The end mark, and the relay's option if it can have a place at all.
   let limit = packet.length - 1
-  const kept = relayAgent ? sizeOf(relayAgent) : 0
+  const kept = relayAgent ? placeOf(relayAgent.length) : 0
   const keepRelay = relayAgent !== undefined && kept <= limit - at - (type ? 3 : 0)
   if (keepRelay) limit -= kept
-  const write = (code: number, value: Uint8Array) => {
+  const write = <T>(code: number, type: Codec<T>, value: T) => {
     // EDK2's PXE driver ends the boot file name with a NUL of its own, on top of the next option's code: the client then
     // misses what follows, the subnet mask for one, and declines the address. A pad takes the blow (OVMF 2022.11).
     const pad = code === OPTIONS.bootFileName.code ? 1 : 0
-    if (at + sizeOf(value) + pad > limit) return
-    at = put(packet, at, code, value)
+    const size = type.size(value)
+    if (at + placeOf(size) + pad > limit) return
+    at = put(packet, at, code, type, value, size)
     if (pad) packet[at++] = PAD
   }
-  if (type) write(OPTIONS.messageType.code, messageType.encode(type))
+  if (type) write(OPTIONS.messageType.code, messageType, type)
   for (const name in options) {
     if (name === 'messageType' || name === 'relayAgent') continue
     const value: unknown = options[name as OptionName]
     if (value === undefined) continue
     if (name.startsWith('#')) {
-      write(Number(name.slice(1)), value as Buffer)
+      write(Number(name.slice(1)), bytes, value as Buffer)
       continue
     }
     const option = OPTIONS[name as OptionName]
-    write(option.code, (option.type as Codec<unknown>).encode(value))
+    write(option.code, option.type as Codec<unknown>, value)
   }
-  if (keepRelay) at = put(packet, at, OPTIONS.relayAgent.code, relayAgent)
+  if (keepRelay) at = put(packet, at, OPTIONS.relayAgent.code, bytes, relayAgent, relayAgent.length)
   packet[at++] = END
   return at
 }
 
-/** Bytes that an option takes: two more than its content for every 255 of it. */
-function sizeOf(value: Uint8Array): number {
-  return value.length + 2 * Math.max(1, Math.ceil(value.length / 255))
+/** Bytes that an option of so much content takes: two more for every 255 of it. */
+function placeOf(size: number): number {
+  return size + 2 * Math.max(1, Math.ceil(size / 255))
 }
 
-function put(packet: Buffer, at: number, code: number, value: Uint8Array): number {
-  let from = 0
-  do {
-    const length = Math.min(255, value.length - from)
+function put<T>(packet: Buffer, at: number, code: number, type: Codec<T>, value: T, size: number): number {
+  if (size <= 255) {
     packet[at] = code
-    packet[at + 1] = length
-    packet.set(length === value.length ? value : value.subarray(from, from + length), at + 2)
-    at += 2 + length
-    from += length
-  } while (from < value.length)
+    packet[at + 1] = size
+    type.write(value, packet, at + 2)
+    return at + 2 + size
+  }
+  const whole = Buffer.alloc(size)
+  type.write(value, whole, 0)
+  for (let from = 0; from < size; from += 255)
+    at = put(packet, at, code, bytes, whole.subarray(from, from + 255), Math.min(255, size - from))
   return at
 }

@@ -46,7 +46,9 @@ export function gather(
       .filter(({ ip, kind, state }) => kind === 'discovery' && state !== 'declined' && contains(subnet, ip))
       .sort((a, b) => b.updatedAt - a.updatedAt)[0] ?? null
   const type = request.options.messageType
-  if (type !== 'discover' && type !== 'request') return { ...stranger, lease }
+  // A REQUEST that takes nobody's offer, by one that has no lease, is not answered: nothing is to be kept for it.
+  const taking = request.options.serverId !== undefined || lease !== null
+  if (type !== 'discover' && !(type === 'request' && taking)) return { ...stranger, lease }
   const shown = request.options.requestedAddress ?? (type === 'request' ? request.ciaddr : null)
   return { ...stranger, lease, candidate: pool.candidate(subnet, mac, shown, lease) }
 }

@@ -86,9 +86,9 @@ export async function listenDhcp(
   return bindToOnlyLink(link, port, client)
 }
 
-/** A datagram socket for unicast to `address` (TFTP): from systemd, or bound. AppError `bad-config`. */
+/** A datagram socket for unicast to `address` (TFTP, proxyDHCP): from systemd, or bound. AppError `bad-config`. */
 export async function listenDatagrams(
-  name: 'tftp',
+  name: 'tftp' | 'proxydhcp',
   where: { address: Ip; port: number },
   inherited: InheritedSockets
 ): Promise<dgram.Socket> {

@@ -1,12 +1,14 @@
 // Looks out for other DHCP servers on the machines' link: holds port 68, where servers answer, sends the probes, keeps the time. What
 // it means is decided in src/decide/dhcp-watch.ts.
 
-import type { RemoteInfo } from 'node:dgram'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import {
+  concernsWatch,
+  seedlingOf,
   startWatch,
   stepWatch,
+  twinAnswer,
   watchStatus,
   WATCH_TIMES,
   type DhcpServer,
@@ -34,6 +36,8 @@ export type DhcpWatchDeps = {
   quiet: boolean
   /** Called after every change of the status; not when a known server is seen again. */
   onChange: (status: WatchStatus) => void
+  /** Sends our answer to the probe of a twin as any answer of ours, from port 67, if we serve. Not called when `quiet`. */
+  answer: (probe: DhcpMessage, reply: DhcpMessage) => void
   log: Logger
   /** Milliseconds since the epoch. */
   now: () => number
@@ -43,23 +47,29 @@ export type DhcpWatchDeps = {
 export type DhcpWatch = {
   /** Times are in milliseconds since the epoch. */
   status(): WatchStatus
-  /** Takes what the DHCP service heard on port 67. `from`: the source of the packet. */
-  heard(message: DhcpMessage, from: Ip): void
+  /**
+   * Takes what the DHCP service heard on port 67 from `from`, before anything else is done with it; costs next to nothing for nearly all
+   * packets. True: it is a probe, ours or a twin's, and must not be answered like a machine's request.
+   */
+  heard(bytes: Buffer, from: Ip): boolean
   close(): Promise<void>
 }
 
+/** Packets that are looked into in a second; a flood of forged ones gets no more of our time. */
+const MOST_READ = 1000
 /** A host that is there answers ARP within milliseconds. */
 const LOOKS = 4
 const BETWEEN_LOOKS_MS = 250
 
 export function startDhcpWatch(deps: DhcpWatchDeps): DhcpWatch {
-  const { link, mac, sockets, tolerate, quiet, onChange, now, times = WATCH_TIMES } = deps
+  const { link, mac, sockets, tolerate, quiet, onChange, answer, now, times = WATCH_TIMES } = deps
   const log = deps.log.child({ service: 'dhcp-watch' })
   // Not the time of day, which may be set back by years.
   const clock = () => performance.now()
   let timer: NodeJS.Timeout | undefined
   let closed = false
   let unsent = false
+  let reading = { second: 0, count: 0 }
   const begun = startWatch({ address: link.address, mac, tolerate, quiet, times }, clock())
   let { watch } = begun
 
@@ -138,24 +148,42 @@ export function startDhcpWatch(deps: DhcpWatchDeps): DhcpWatch {
       )
   }
 
-  function receive(bytes: Buffer, from: RemoteInfo): void {
+  function read(bytes: Buffer, from: Ip): DhcpMessage | undefined {
+    const second = Math.floor(clock() / 1000)
+    if (second !== reading.second) reading = { second, count: 0 }
+    if (++reading.count > MOST_READ) return undefined
     try {
-      step({ heard: decodeDhcp(bytes), from: from.address, port: CLIENT_PORT })
+      return decodeDhcp(bytes)
     } catch (error) {
       if (!(error instanceof WireError)) throw error
-      log.debug({ from: from.address, code: error.code }, error.message)
+      log.debug({ from, code: error.code }, error.message)
+      return undefined
     }
+  }
+
+  function hearServer(bytes: Buffer, from: Ip): void {
+    const heard = read(bytes, from)
+    if (heard) step({ heard, from, port: CLIENT_PORT })
+  }
+
+  function hearClient(bytes: Buffer, from: Ip): boolean {
+    const heard = concernsWatch(bytes, link.address) ? read(bytes, from) : undefined
+    if (!heard) return false
+    step({ heard, from, port: SERVER_PORT })
+    const reply = quiet ? null : twinAnswer(heard, { address: link.address, mac })
+    if (reply) answer(heard, reply)
+    return seedlingOf(heard) !== null
   }
 
   const all = new Set([...sockets.receive, sockets.send])
   for (const socket of all)
     socket.on('error', (error) => log.warn({ error: error.message }, 'DHCP client port'))
-  for (const socket of sockets.receive) socket.on('message', receive)
+  for (const socket of sockets.receive) socket.on('message', (bytes, from) => hearServer(bytes, from.address))
   act(begun)
 
   return {
     status,
-    heard: (message, from) => step({ heard: message, from, port: SERVER_PORT }),
+    heard: hearClient,
     async close() {
       closed = true
       clearTimeout(timer)

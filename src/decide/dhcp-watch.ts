@@ -11,12 +11,17 @@ import { createHash } from 'node:crypto'
 import { macFromBytes, parseMac, type Ip, type Mac } from '../wire/address.ts'
 import { BROADCAST_FLAG, CLIENT_PORT, NO_ADDRESS, SERVER_PORT, type DhcpMessage } from '../wire/dhcp.ts'
 import { optionCode, type DhcpOptions } from '../wire/dhcp-options.ts'
+import { echoed, emptyReply } from './dhcp-reply.ts'
 
 /** Where proxyDHCP and boot servers listen (PXE 2.1, 2.2.3). */
 const PXE_PORT = 4011
 /** For private use (RFC 3942): in a probe and in the answer to one, `seedling:` and the MAC of the sender's link. */
 const SEEDLING_OPTION = 224
 const MARK = 'seedling:'
+
+/** The heads of options 53, with the type REQUEST, and 54. */
+const REQUEST = Buffer.of(53, 1, 3)
+const SERVER_ID = Buffer.of(54, 4)
 
 /** Milliseconds. */
 export const WATCH_TIMES = {
@@ -208,7 +213,12 @@ function hearServer({ settings, asker }: Watch, heard: DhcpMessage, from: Ip): S
   // Our own broadcasts. The kernel lets none from outside pass that has our address as its source, unless told to.
   if (from === settings.address) return undefined
   const relayed = heard.giaddr !== NO_ADDRESS
-  const server = { mac: null, kind: isProxy(heard) ? 'proxy' : 'dhcp', seenBy, twin: false } as const
+  const server = {
+    mac: null,
+    kind: isProxy(heard, answersUs) ? 'proxy' : 'dhcp',
+    seenBy,
+    twin: false
+  } as const
   // An impostor, unless a relay of this very link brings our own answers back to it.
   if (serverId === settings.address) return relayed ? undefined : { ...server, address: from, via: from }
   // A relay may put its own address in the server's place (RFC 5107): that says nothing of who is behind it. But we give no
@@ -217,10 +227,10 @@ function hearServer({ settings, asker }: Watch, heard: DhcpMessage, from: Ip): S
   return { ...server, address: serverId ?? from, via: relayed ? null : from }
 }
 
-/** No address, and the mark of PXE (PXE 2.1, 2.2.3). An answer to INFORM has no address either, but it has ciaddr. */
-function isProxy({ yiaddr, ciaddr, options }: DhcpMessage): boolean {
-  const boot = /^(PXE|HTTP)Client/.test(options.vendorClass ?? '')
-  return boot && yiaddr === NO_ADDRESS && ciaddr === NO_ADDRESS && options.messageType !== 'nak'
+/** No address, and the mark of PXE (PXE 2.1, 2.2.3). The answer to an INFORM has none either, but the address of who asked. */
+function isProxy({ yiaddr, ciaddr, options }: DhcpMessage, answersUs: boolean): boolean {
+  const informed = ciaddr !== NO_ADDRESS && !answersUs
+  return /^(PXE|HTTP)Client/.test(options.vendorClass ?? '') && yiaddr === NO_ADDRESS && !informed
 }
 
 /** A request on port 67: a client that takes another server's offer. */
@@ -347,22 +357,24 @@ export function twinAnswer(
   const sender = seedlingOf(probe)
   if (!sender || sender === mac || probe.op !== 'request' || probe.options.messageType !== 'discover')
     return null
-  const { relayAgent } = probe.options
   return {
-    ...probe,
-    op: 'reply',
-    hops: 0,
-    secs: 0,
-    ciaddr: NO_ADDRESS,
-    yiaddr: NO_ADDRESS,
-    siaddr: NO_ADDRESS,
-    sname: '',
-    file: '',
+    ...emptyReply(probe),
     options: {
       messageType: 'offer',
       serverId: address,
-      other: { [SEEDLING_OPTION]: Buffer.from(MARK + mac, 'latin1') },
-      ...(relayAgent ? { relayAgent } : {})
+      ...echoed(probe),
+      other: { [SEEDLING_OPTION]: Buffer.from(MARK + mac, 'latin1') }
     }
   }
+}
+
+/**
+ * Whether a packet of port 67 can mean anything to the watch, told from its bytes: a flood need not be decoded. It can if it has the
+ * mark of a probe, or is a REQUEST (option 53) with a server id (54) that is not `address`, neither relayed nor a renewal.
+ */
+export function concernsWatch(bytes: Buffer, address: Ip): boolean {
+  if (bytes.includes(MARK)) return true
+  if (bytes.length < 240 || bytes.readUInt32BE(12) !== 0 || bytes.readUInt32BE(24) !== 0) return false
+  if (!bytes.includes(REQUEST) || !bytes.includes(SERVER_ID)) return false
+  return !bytes.includes(Buffer.of(...SERVER_ID, ...address.split('.').map(Number)))
 }

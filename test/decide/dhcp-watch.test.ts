@@ -2,6 +2,7 @@ import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import {
+  concernsWatch,
   seedlingOf,
   startWatch,
   stepWatch,
@@ -162,7 +163,11 @@ const HEARD: Record<string, [input: WatchInput, server: Partial<DhcpServer> | nu
     { ...ANSWERED, kind: 'proxy' }
   ],
   'a boot server on port 4011': [
-    reply({ yiaddr: '0.0.0.0', options: { messageType: 'ack', vendorClass: 'PXEClient' } }),
+    reply({
+      yiaddr: '0.0.0.0',
+      ciaddr: OURS.address,
+      options: { messageType: 'ack', vendorClass: 'PXEClient' }
+    }),
     { ...ANSWERED, kind: 'proxy' }
   ],
   'the answer to an INFORM has no address either': [
@@ -351,6 +356,7 @@ t.test('the answer to a twin’s probe', async (t) => {
     options: {
       messageType: 'offer',
       serverId: OURS.address,
+      clientMachineId: probe.options.clientMachineId,
       relayAgent,
       other: { 224: Buffer.from(`seedling:${OURS.mac}`) }
     }
@@ -366,4 +372,18 @@ t.test('the answer to a twin’s probe', async (t) => {
   }
   for (const [name, message] of Object.entries(none))
     t.equal(twinAnswer(message as DhcpMessage, OURS), null, name)
+})
+
+t.test('what is told without decoding never hides what decoding would show', async (t) => {
+  for (const [name, [input, server]] of Object.entries(HEARD)) {
+    if (typeof input !== 'object' || !('port' in input) || input.port !== 67 || input.heard.op !== 'request')
+      continue
+    const told = concernsWatch(encodeDhcp(input.heard), OURS.address)
+    t.equal(
+      told,
+      server !== null || seedlingOf(input.heard) !== null || name === 'something else in option 224',
+      name
+    )
+  }
+  t.notOk(concernsWatch(Buffer.alloc(12), OURS.address), 'rubbish')
 })

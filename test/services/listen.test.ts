@@ -11,6 +11,7 @@ import { addNamespace, connect, type Namespace } from '../support/namespace.ts'
 import { WATCH_TIMES } from '../../src/decide/dhcp-watch.ts'
 import { startScript, type Script, type ScriptHow } from '../support/script.ts'
 import { aNode, aPort } from '../support/builders.ts'
+import { WITHOUT_KOFFI } from '../support/without-koffi.ts'
 import { serveIn, type ServeHow, type Serving } from './dhcp/serving.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'seedling-listen-'))
@@ -90,15 +91,6 @@ t.test('a datagram port', async (t) => {
 // DHCP, in namespaces: the safety rule.
 
 const LINK = { interface: 'lan', address: '192.0.2.1' }
-/** Makes `import('koffi')` fail as if it were not installed. */
-const WITHOUT_KOFFI = `data:text/javascript,${encodeURIComponent(
-  `import { registerHooks } from 'node:module'
-   registerHooks({ resolve(name, context, next) {
-     if (name === 'koffi') throw new Error('not installed')
-     return next(name, context)
-   } })`
-)}`
-
 /** A host with the link `lan`, its address, and on request another link; `far` is at the other ends. */
 async function aHost(t: Test, links: 'one link' | 'two links'): Promise<{ host: Namespace; far: Namespace }> {
   const host = await addNamespace('host')

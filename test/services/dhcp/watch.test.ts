@@ -1,102 +1,18 @@
 // The watch for other DHCP servers against real ones, in namespaces: dnsmasq as server and as proxy, a second Seedling, a relay.
 
 import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { WATCH_TIMES, type WatchStatus } from '../../../src/decide/dhcp-watch.ts'
 import { aNode, anOrder, aPort } from '../../support/builders.ts'
-import { addNamespace, connect, type Namespace } from '../../support/namespace.ts'
-import { startScript, type Script, type ScriptHow } from '../../support/script.ts'
+import type { Namespace } from '../../support/namespace.ts'
+import { WITHOUT_KOFFI } from '../../support/without-koffi.ts'
 import { serveIn } from './serving.ts'
-import type { WatchHost } from './watch-host.ts'
-
-const FILE = join(import.meta.dirname, 'watch-host.ts')
-/** Makes `import('koffi')` fail as if it were not installed. */
-const WITHOUT_KOFFI = `data:text/javascript,${encodeURIComponent(
-  `import { registerHooks } from 'node:module'
-   registerHooks({ resolve(name, context, next) {
-     if (name === 'koffi') throw new Error('not installed')
-     return next(name, context)
-   } })`
-)}`
+import { aLan, dnsmasq, foreign, linkOf, macOf, statesOf, statuses, watching } from './watch-lan.ts'
 
 // They mostly wait.
 t.jobs = 4
 
-const folder = mkdtempSync(join(tmpdir(), 'seedling-watch-'))
-t.teardown(() => rmSync(folder, { recursive: true }))
-
-/** A switch, and hosts on it, each with the link `eth0`, the address 192.0.2.N and the MAC 52:54:00:00:0N:00, counted from 1. */
-async function aLan(t: Test, hosts: number): Promise<Namespace[]> {
-  const lan = await addNamespace('lan')
-  const all = [lan]
-  t.teardown(() => Promise.all(all.map((namespace) => namespace.remove())))
-  await lan.run('ip', 'link', 'add', 'switch', 'type', 'bridge')
-  await lan.run('ip', 'link', 'set', 'switch', 'up')
-  for (let n = 1; n <= hosts; n++) {
-    const host = await addNamespace(`host${n}`)
-    all.push(host)
-    await connect([lan, `port${n}`], [host, 'eth0'], macOf(n))
-    await lan.run('ip', 'link', 'set', `port${n}`, 'master', 'switch')
-    await host.run('ip', 'address', 'add', `192.0.2.${n}/24`, 'dev', 'eth0')
-  }
-  return all
-}
-
-const macOf = (n: number) => `52:54:00:00:0${n}:00`
-const linkOf = (n: number) => ({ interface: 'eth0', address: `192.0.2.${n}` })
-
-/** Much sooner than in earnest, and yet with time for a busy machine. */
-const QUICK = { ...WATCH_TIMES, start: 2000, second: 500, every: 1250, everyForeign: 500, forget: 2250 }
-
-async function watching(t: Test, host: Namespace, given: Partial<WatchHost> = {}, how: ScriptHow = {}) {
-  const script = await startScript(host, FILE, { link: linkOf(1), times: QUICK, ...given }, how)
-  t.teardown(() => script.stop())
-  return script
-}
-
-const statuses = ({ log }: Script) => log.filter(({ msg }) => msg === 'status') as unknown as WatchStatus[]
-/** Waits until another server is known, with its MAC. */
-async function foreign(script: Script): Promise<WatchStatus['servers']> {
-  for (;;) {
-    await script.says('status', { state: 'foreign' })
-    const { servers } = statuses(script).at(-1) as WatchStatus
-    if (servers.every(({ mac }) => mac !== null)) return servers
-    await sleep(20)
-  }
-}
-
-const statesOf = (script: Script) => statuses(script).map(({ state }) => state)
-
-/** dnsmasq with these further arguments, in the foreground; `stop` waits until it is gone. */
-async function dnsmasq(t: Test, host: Namespace, ...more: string[]): Promise<{ stop(): Promise<void> }> {
-  const leases = `--dhcp-leasefile=${join(folder, `${host.name}.leases`)}`
-  const common = [
-    '--no-daemon',
-    '--conf-file=/dev/null',
-    '--port=0',
-    '--interface=eth0',
-    '--user=root',
-    leases
-  ]
-  const child = host.spawn('dnsmasq', [...common, ...more])
-  let said = ''
-  const gone = once(child, 'close')
-  child.stderr?.on('data', (chunk: Buffer) => (said += chunk.toString()))
-  for (let tries = 0; !/DHCP, /.test(said); tries++) {
-    if (tries > 200 || child.exitCode !== null) throw new Error(`dnsmasq did not come up: ${said}`)
-    await sleep(20)
-  }
-  const stop = async () => {
-    child.kill()
-    await gone
-  }
-  t.teardown(stop)
-  return { stop }
-}
 const RANGE = '--dhcp-range=192.0.2.50,192.0.2.60,1h'
 
 const SERVER = {
@@ -109,7 +25,7 @@ const SERVER = {
 }
 
 t.test('a server that is there already is found before we are alone', async (t) => {
-  const [, us, other] = (await aLan(t, 2)) as [Namespace, Namespace, Namespace]
+  const [, us, other] = await aLan(t)
   // It pings each address for three seconds before it offers it: the whole patience of the start is needed.
   await dnsmasq(t, other, RANGE)
   const watch = await watching(t, us, { times: WATCH_TIMES })
@@ -121,7 +37,7 @@ t.test('a server that is there already is found before we are alone', async (t) 
 })
 
 t.test('a server that comes and goes while we serve', async (t) => {
-  const [, us, other] = (await aLan(t, 2)) as [Namespace, Namespace, Namespace]
+  const [, us, other] = await aLan(t)
   const watch = await watching(t, us)
   await watch.says('status', { state: 'alone' })
   const { stop } = await dnsmasq(t, other, RANGE, '--no-ping')
@@ -140,14 +56,14 @@ t.test('a server that comes and goes while we serve', async (t) => {
 })
 
 t.test('a proxyDHCP server', async (t) => {
-  const [, us, other] = (await aLan(t, 2)) as [Namespace, Namespace, Namespace]
+  const [, us, other] = await aLan(t)
   await dnsmasq(t, other, '--dhcp-range=192.0.2.0,proxy', '--pxe-service=X86-64_EFI,Boot,boot.efi')
   const watch = await watching(t, us)
   t.match(await foreign(watch), [{ address: '192.0.2.2', kind: 'proxy' }])
 })
 
 t.test('a server that may be there', async (t) => {
-  const [, us, other] = (await aLan(t, 2)) as [Namespace, Namespace, Namespace]
+  const [, us, other] = await aLan(t)
   await dnsmasq(t, other, RANGE, '--no-ping')
   const watch = await watching(t, us, { tolerate: ['192.0.2.2'] })
   const { servers } = (await watch.says('status', { state: 'alone' })) as unknown as WatchStatus
@@ -158,7 +74,7 @@ t.test('a server that may be there', async (t) => {
 })
 
 t.test('a server that gives strangers nothing is found by its clients', async (t) => {
-  const [, us, other, client] = (await aLan(t, 3)) as [Namespace, Namespace, Namespace, Namespace]
+  const [, us, other, client] = await aLan(t)
   const watch = await watching(t, us, { serves: true })
   await watch.says('status', { state: 'alone' })
   await dnsmasq(t, other, RANGE, '--no-ping', '--dhcp-ignore=tag:!known', `--dhcp-host=${macOf(3)}`)
@@ -167,7 +83,7 @@ t.test('a server that gives strangers nothing is found by its clients', async (t
 })
 
 t.test('listening only', async (t) => {
-  const [, us, other, client] = (await aLan(t, 3)) as [Namespace, Namespace, Namespace, Namespace]
+  const [, us, other, client] = await aLan(t)
   const sent = async () => Number(await us.run('cat', '/sys/class/net/eth0/statistics/tx_packets'))
   const before = await sent()
   const watch = await watching(t, us, { serves: true, quiet: true })
@@ -185,7 +101,7 @@ const starting = (t: Test, host: Namespace, n: number) => watching(t, host, { li
 t.test(
   'a second Seedling stands down when one serves already, and serves when that one is gone',
   async (t) => {
-    const [, us, other] = (await aLan(t, 2)) as [Namespace, Namespace, Namespace]
+    const [, us, other] = await aLan(t)
     const first = await starting(t, other, 2)
     await first.says('status', { state: 'alone' })
     const second = await starting(t, us, 1)
@@ -198,7 +114,7 @@ t.test(
 )
 
 t.test('one of two Seedlings that start at the same time stands down', async (t) => {
-  const [, us, other] = (await aLan(t, 2)) as [Namespace, Namespace, Namespace]
+  const [, us, other] = await aLan(t)
   const [low, high] = await Promise.all([starting(t, us, 1), starting(t, other, 2)])
   await low.says('status', { state: 'alone' })
   await high.says('status', { state: 'foreign' })
@@ -208,7 +124,7 @@ t.test('one of two Seedlings that start at the same time stands down', async (t)
 })
 
 t.test('one of two Seedlings that meet when both serve stands down', async (t) => {
-  const [cables, us, other] = (await aLan(t, 2)) as [Namespace, Namespace, Namespace]
+  const [cables, us, other] = await aLan(t)
   await cables.run('ip', 'link', 'set', 'port2', 'nomaster')
   const [low, high] = await Promise.all([starting(t, us, 1), starting(t, other, 2)])
   for (const one of [low, high]) await one.says('status', { state: 'alone' })
@@ -220,7 +136,7 @@ t.test('one of two Seedlings that meet when both serve stands down', async (t) =
 })
 
 t.test('a second Seedling that was given our own address', async (t) => {
-  const [, us, other] = (await aLan(t, 2)) as [Namespace, Namespace, Namespace]
+  const [, us, other] = await aLan(t)
   await other.run('ip', 'address', 'flush', 'dev', 'eth0')
   await other.run('ip', 'address', 'add', '192.0.2.1/24', 'dev', 'eth0')
   // As systemd/seedling-dhcp-client.socket does.
@@ -233,7 +149,7 @@ t.test('a second Seedling that was given our own address', async (t) => {
 
 for (const [name, node] of Object.entries({ koffi: [], 'no koffi': ['--import', WITHOUT_KOFFI] }))
   t.test(`our own broadcasts are no alarm, nor is a relay that brings them back: ${name}`, async (t) => {
-    const [, us, client, relay] = (await aLan(t, 3)) as [Namespace, Namespace, Namespace, Namespace]
+    const [, us, client, relay] = await aLan(t)
     const ports = [aPort({ address: macOf(2) })]
     const server = await serveIn(
       us,

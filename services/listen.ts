@@ -10,7 +10,7 @@ import { AppError } from '../src/domain/error.ts'
 import { parseIp, type Ip } from '../src/wire/address.ts'
 
 /** The names that socket units give in `FileDescriptorName=`. */
-export const SOCKET_NAMES = ['dhcp', 'proxydhcp', 'tftp', 'http', 'api', 'api-socket'] as const
+export const SOCKET_NAMES = ['dhcp', 'dhcp-client', 'proxydhcp', 'tftp', 'http', 'api', 'api-socket'] as const
 
 export type SocketName = (typeof SOCKET_NAMES)[number]
 
@@ -22,10 +22,22 @@ export type DatagramSockets = { receive: dgram.Socket[]; send: dgram.Socket }
 
 export type Link = { interface: string; address: Ip }
 
+/**
+ * The ports that must keep to the link, by the name of their socket. `client`: the port is the clients' (RFC 2131 4.1). A
+ * DHCP client of this host, on another link, has it open too, now or later, so it is shared; and what comes there from
+ * ourselves, every answer that we broadcast, is of no interest.
+ */
+const LINK_PORTS = {
+  dhcp: { port: 67, client: false },
+  'dhcp-client': { port: 68, client: true },
+  proxydhcp: { port: 4011, client: false }
+} as const
+
+export type LinkSocketName = keyof typeof LINK_PORTS
+
 const FIRST_FD = 3
 /** Connections that may wait to be taken: a whole room asks at once. */
 const LISTEN_BACKLOG = 1024
-const DHCP_PORT = 67
 /** A whole room boots at once, and at the default size a burst of a few thousand datagrams loses a third. */
 const RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024
 
@@ -56,21 +68,22 @@ export function inheritedSockets(env: NodeJS.ProcessEnv, pid: number): Inherited
 }
 
 /**
- * The DHCP sockets, on `link` and no other: from systemd; else bound to the interface through koffi; else, without koffi,
- * only on a host with a single link. AppError `unsafe-network` with what to do.
+ * The sockets of one DHCP port, on `link` and no other: from systemd; else bound to the interface through koffi; else,
+ * without koffi, only on a host with a single link. AppError `unsafe-network` with what to do.
  */
 export async function listenDhcp(
   link: Link,
   inherited: InheritedSockets,
-  port = DHCP_PORT
+  name: LinkSocketName = 'dhcp'
 ): Promise<DatagramSockets> {
   checkLink(link)
   const native = await loadNative()
-  const passed = inherited.get('dhcp')
-  if (passed !== undefined) return adoptDhcp(passed, link, native)
-  if (native) return bindToDevice(link, port, native)
+  const passed = inherited.get(name)
+  if (passed !== undefined) return adoptDhcp(passed, name, link, native)
+  const { port, client } = LINK_PORTS[name]
+  if (native) return bindToDevice(link, port, client, native)
   refuseOtherLinks(link, 'install the optional dependency koffi, or let systemd pass the socket')
-  return bindToOnlyLink(link, port)
+  return bindToOnlyLink(link, port, client)
 }
 
 /** A datagram socket for unicast to `address` (TFTP, proxyDHCP): from systemd, or bound. AppError `bad-config`. */
@@ -181,12 +194,17 @@ function ipv4Addresses(name: string): Ip[] {
 
 // The three ways to the DHCP sockets
 
-async function adoptDhcp(fd: number, link: Link, native: Native | null): Promise<DatagramSockets> {
+async function adoptDhcp(
+  fd: number,
+  name: LinkSocketName,
+  link: Link,
+  native: Native | null
+): Promise<DatagramSockets> {
   const device = native ? native.boundDevice(fd) : ''
   if (device !== link.interface) {
     const remedy = `put BindToDevice=${link.interface} into the socket unit${native ? '' : ' and install the optional dependency koffi, so that it can be checked'}`
     if (device !== '')
-      throw new AppError('unsafe-network', `systemd bound the DHCP socket to ${device}: ${remedy}`)
+      throw new AppError('unsafe-network', `systemd bound the ${name} socket to ${device}: ${remedy}`)
     refuseOtherLinks(link, remedy)
   }
   const first = ipv4Addresses(link.interface)[0]
@@ -195,23 +213,32 @@ async function adoptDhcp(fd: number, link: Link, native: Native | null): Promise
       'unsafe-network',
       `answers on the socket that systemd passed would come from ${first}, the first address of ${link.interface}, not from network.address ${link.address}; make that the first one, or the configured one`
     )
+  if (LINK_PORTS[name].client) native?.ignoreOwnBroadcasts(fd)
   const socket = await adoptUdp(fd)
   socket.setBroadcast(true)
   return { receive: [socket], send: socket }
 }
 
 /** Broadcasts come to the wildcard socket, unicast to the one with the address; both hear `link` alone. */
-async function bindToDevice(link: Link, port: number, native: Native): Promise<DatagramSockets> {
-  const [all, own] = native.openPair(link, port)
+async function bindToDevice(
+  link: Link,
+  port: number,
+  client: boolean,
+  native: Native
+): Promise<DatagramSockets> {
+  const [all, own] = native.openPair(link, port, client)
+  if (client) native.ignoreOwnBroadcasts(all)
   const receive = await adoptUdp(all)
   const send = await adoptUdp(own)
   return { receive: [receive, send], send }
 }
 
-async function bindToOnlyLink(link: Link, port: number): Promise<DatagramSockets> {
-  // The pair shares its port, and sharing would also let in a server that is there already: so look first.
-  const probe = await bindUdp('0.0.0.0', port, false)
-  await new Promise<void>((resolve) => probe.close(() => resolve()))
+async function bindToOnlyLink(link: Link, port: number, client: boolean): Promise<DatagramSockets> {
+  if (!client) {
+    // The pair shares its port, and sharing would also let in a server that is there already: so look first.
+    const probe = await bindUdp('0.0.0.0', port, false)
+    await new Promise<void>((resolve) => probe.close(() => resolve()))
+  }
   const all = await bindUdp('0.0.0.0', port, true)
   const send = await bindUdp(link.address, port, true)
   send.setBroadcast(true)
@@ -248,10 +275,12 @@ async function bound(socket: dgram.Socket, bind: () => unknown, place: string): 
 // What Node's sockets lack, through koffi: opening a socket on one link. Numbers are Linux's, alike on x86-64 and ARM64.
 
 type Native = {
-  /** Two descriptors on the link: one for every address, one for its own. AppError `unsafe-network`. */
-  openPair(link: Link, port: number): [number, number]
+  /** Two descriptors on the link: one for every address, one for its own; `shared` with whoever else. AppError `unsafe-network`. */
+  openPair(link: Link, port: number, shared: boolean): [number, number]
   /** The device a socket is bound to; empty: none. */
   boundDevice(fd: number): string
+  /** The kernel hands a broadcast that we send back to our own sockets; on this one it no longer does. */
+  ignoreOwnBroadcasts(fd: number): void
 }
 
 const AF_INET = 2
@@ -262,8 +291,17 @@ const SOL_SOCKET = 1
 const SO_REUSEADDR = 2
 const SO_BROADCAST = 6
 const SO_BINDTODEVICE = 25
+const SO_ATTACH_FILTER = 26
 const SO_RCVBUFFORCE = 33
 const DEVICE_NAME_BYTES = 16
+
+/** Socket filter (linux/filter.h): code, jump if true, jump if false, operand. Lets through all but PACKET_LOOPBACK. */
+const NOT_OUR_OWN: [number, number, number, number][] = [
+  [0x20, 0, 0, 0xfffff004], // load the packet's type: SKF_AD_OFF + SKF_AD_PKTTYPE
+  [0x15, 0, 1, 5], // is it PACKET_LOOPBACK?
+  [0x06, 0, 0, 0], // then drop it
+  [0x06, 0, 0, 0xffffffff] // else take all of it
+]
 
 /** null: the optional dependency is not installed. */
 async function loadNative(): Promise<Native | null> {
@@ -298,7 +336,7 @@ async function loadNative(): Promise<Native | null> {
   }
 
   return {
-    openPair(link, port) {
+    openPair(link, port, shared) {
       const opened: number[] = []
       const check = (ok: boolean, place: string) => {
         if (ok) return
@@ -319,15 +357,16 @@ async function loadNative(): Promise<Native | null> {
       }
       const take = (fd: number, address: Ip) =>
         check(bind(fd, socketAddress(address, port), 16) === 0, `UDP ${address}:${port} on ${link.interface}`)
-      // The pair shares its port, which needs SO_REUSEADDR on both for one moment; before and after it nobody else gets in.
+      // The pair shares its port, which needs SO_REUSEADDR on both for one moment; before and after it nobody else gets in,
+      // unless the port is everybody's.
       const all = open()
+      if (shared) set(all, SO_REUSEADDR, 1)
       take(all, '0.0.0.0')
       set(all, SO_REUSEADDR, 1)
       const own = open()
       set(own, SO_REUSEADDR, 1)
       take(own, link.address)
-      set(all, SO_REUSEADDR, 0)
-      set(own, SO_REUSEADDR, 0)
+      if (!shared) for (const fd of opened) set(fd, SO_REUSEADDR, 0)
       return [all, own]
     },
     boundDevice(fd) {
@@ -335,6 +374,19 @@ async function loadNative(): Promise<Native | null> {
       const length = [name.length]
       if (getsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, name, length) !== 0) return ''
       return name.toString('latin1', 0, length[0]).replace(/\0.*$/, '')
+    },
+    ignoreOwnBroadcasts(fd) {
+      const code = Buffer.alloc(NOT_OUR_OWN.length * 8)
+      for (const [index, [operation, yes, no, operand]] of NOT_OUR_OWN.entries()) {
+        code.writeUInt16LE(operation, index * 8)
+        code.writeUInt8(yes, index * 8 + 2)
+        code.writeUInt8(no, index * 8 + 3)
+        code.writeUInt32LE(operand, index * 8 + 4)
+      }
+      const program = Buffer.alloc(16)
+      program.writeUInt16LE(NOT_OUR_OWN.length)
+      program.writeBigUInt64LE(BigInt(koffi.address(code)), 8)
+      setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, program, program.length)
     }
   }
 }

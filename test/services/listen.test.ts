@@ -4,10 +4,14 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer, get, type Server } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { inheritedSockets, listenDatagrams, listenOptions, listenStream } from '../../services/listen.ts'
 import { addNamespace, connect, type Namespace } from '../support/namespace.ts'
+import { WATCH_TIMES } from '../../src/decide/dhcp-watch.ts'
+import { startScript, type Script, type ScriptHow } from '../support/script.ts'
 import { aNode, aPort } from '../support/builders.ts'
+import { WITHOUT_KOFFI } from '../support/without-koffi.ts'
 import { serveIn, type ServeHow, type Serving } from './dhcp/serving.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'seedling-listen-'))
@@ -87,15 +91,6 @@ t.test('a datagram port', async (t) => {
 // DHCP, in namespaces: the safety rule.
 
 const LINK = { interface: 'lan', address: '192.0.2.1' }
-/** Makes `import('koffi')` fail as if it were not installed. */
-const WITHOUT_KOFFI = `data:text/javascript,${encodeURIComponent(
-  `import { registerHooks } from 'node:module'
-   registerHooks({ resolve(name, context, next) {
-     if (name === 'koffi') throw new Error('not installed')
-     return next(name, context)
-   } })`
-)}`
-
 /** A host with the link `lan`, its address, and on request another link; `far` is at the other ends. */
 async function aHost(t: Test, links: 'one link' | 'two links'): Promise<{ host: Namespace; far: Namespace }> {
   const host = await addNamespace('host')
@@ -121,7 +116,7 @@ const discover = (t: Test, far: Namespace, link: string) =>
   t.rejects(far.run('udhcpc', '-i', link, '-n', '-q', '-t', '1', '-T', '1', '-s', '/bin/true'))
 
 /** Runs its arguments with one UDP socket passed as systemd does, bound to `device` unless that is empty. */
-const passing = (device: string): string[] => [
+const passing = (device: string, name = 'dhcp', port = 67): string[] => [
   'perl',
   '-MSocket',
   '-MPOSIX',
@@ -129,9 +124,10 @@ const passing = (device: string): string[] => [
   `BEGIN { $^F = 9 }
    socket(my $socket, AF_INET, SOCK_DGRAM, 0) or die $!;
    if (my $device = shift) { setsockopt($socket, SOL_SOCKET, 25, pack("a*x", $device)) or die $! }
-   bind($socket, sockaddr_in(67, INADDR_ANY)) or die $!;
+   setsockopt($socket, SOL_SOCKET, SO_REUSEADDR, 1) or die $!;
+   bind($socket, sockaddr_in(${port}, INADDR_ANY)) or die $!;
    POSIX::dup2(fileno($socket), 3) or die $!;
-   @ENV{qw(LISTEN_PID LISTEN_FDS LISTEN_FDNAMES)} = ($$, 1, 'dhcp');
+   @ENV{qw(LISTEN_PID LISTEN_FDS LISTEN_FDNAMES)} = ($$, 1, '${name}');
    exec @ARGV`,
   device
 ]
@@ -188,7 +184,7 @@ t.test('a socket from systemd', async (t) => {
   const start = (device: string, given: Partial<ServeHow> = {}, link = LINK) =>
     serveIn(host, { link }, { wrap: passing(device), ...given })
   await t.rejects(start(''), { message: /also has office.*BindToDevice=lan/ }, 'not bound to a link')
-  await t.rejects(start('office'), { message: /bound the DHCP socket to office: put BindToDevice=lan/ })
+  await t.rejects(start('office'), { message: /bound the dhcp socket to office: put BindToDevice=lan/ })
   const unchecked = { node: ['--import', WITHOUT_KOFFI] }
   await t.rejects(start('lan', unchecked), { message: /koffi, so that it can be checked/ })
   await host.run('ip', 'address', 'add', '192.0.2.2/24', 'dev', 'lan')
@@ -224,5 +220,85 @@ t.test('answers come from our address, whichever the link has first', async (t) 
     client.kill()
     await once(client, 'exit')
     t.same(lines.filter(Boolean), ['192.0.2.2:67', '192.0.2.2:67'], name)
+  }
+})
+
+// The clients' port, where servers answer.
+
+const WATCH = join(import.meta.dirname, 'dhcp/watch-host.ts')
+const TIMES = { ...WATCH_TIMES, start: 500 }
+
+const watching = async (t: Test, host: Namespace, how: ScriptHow = {}): Promise<Script> => {
+  const script = await startScript(host, WATCH, { link: LINK, times: TIMES }, how)
+  t.teardown(() => script.stop())
+  return script
+}
+
+/** Broadcasts from the address to port 68; no answer of a server. */
+async function broadcast(from: Namespace, address: string, bytes: number): Promise<void> {
+  const program = `const socket = require('dgram').createSocket('udp4')
+    socket.bind(0, '${address}', () => { socket.setBroadcast(true)
+      socket.send(Buffer.alloc(${bytes}), 68, '255.255.255.255', () => socket.close()) })`
+  await from.run(process.execPath, '-e', program)
+}
+
+t.test('on the clients’ port all are heard but ourselves', async (t) => {
+  const ways: Record<string, ScriptHow> = { koffi: {}, systemd: { wrap: passing('lan', 'dhcp-client', 68) } }
+  for (const [name, how] of Object.entries(ways)) {
+    const { host, far } = await aHost(t, 'two links')
+    await far.run('ip', 'address', 'add', '192.0.2.9/24', 'dev', 'lan')
+    await far.run('ip', 'address', 'add', '198.51.100.9/24', 'dev', 'office')
+    const watch = await watching(t, host, how)
+    await broadcast(host, '192.0.2.1', 1)
+    await broadcast(far, '198.51.100.9', 2)
+    await broadcast(far, '192.0.2.9', 3)
+    await watch.says('3 bytes are too few for DHCP (at byte 3)', { from: '192.0.2.9' })
+    t.same(watch.log.filter(({ msg }) => msg.includes('too few')).length, 1, name)
+  }
+  const { host } = await aHost(t, 'two links')
+  await t.rejects(watching(t, host, { wrap: passing('office', 'dhcp-client', 68) }), {
+    message: /bound the dhcp-client socket to office: put BindToDevice=lan/
+  })
+})
+
+t.test('a DHCP client of the host, on another link, and the watch do not disturb each other', async (t) => {
+  const { host, far } = await aHost(t, 'two links')
+  await host.run('ip', 'address', 'flush', 'dev', 'office')
+  await far.run('ip', 'address', 'add', '198.51.100.9/24', 'dev', 'office')
+  const server = far.spawn('dnsmasq', [
+    ...['--no-daemon', '--conf-file=/dev/null', '--port=0', '--user=root', '--no-ping', '--interface=office'],
+    ...[
+      '--bind-interfaces',
+      '--dhcp-range=198.51.100.50,198.51.100.60',
+      `--dhcp-leasefile=${join(folder, 'leases')}`
+    ]
+  ])
+  t.teardown(() => server.kill())
+  const files = ['-lf', join(folder, 'dhclient.leases'), '-pf', join(folder, 'dhclient.pid')]
+  const clients = {
+    udhcpc: ['-f', '-i', 'office', '-s', '/bin/true'],
+    dhclient: ['-d', '-1', '-sf', '/bin/true', ...files, 'office']
+  }
+  const start = async (program: string, args: string[]) => {
+    const client = host.spawn(program, args)
+    t.teardown(() => client.kill())
+    let said = ''
+    client.stderr?.on('data', (chunk: Buffer) => (said += chunk.toString()))
+    while (!/lease of .* obtained|bound to/.test(said)) await sleep(20)
+    return async () => {
+      client.kill()
+      await once(client, 'close')
+    }
+  }
+  for (const [name, args] of Object.entries(clients)) {
+    const stop = await start(name, args)
+    const watch = await watching(t, host)
+    await watch.says('status', { state: 'alone' })
+    await stop()
+    const stopAgain = await start(name, args)
+    const faults = watch.log.filter(({ level }) => Number(level) > 30)
+    t.same(faults, [], name)
+    await stopAgain()
+    await watch.stop()
   }
 })

@@ -15,8 +15,9 @@ import { startBoot } from './boot/server.ts'
 import { startConductor } from './conductor/conductor.ts'
 import { startLeaseClock } from './clock.ts'
 import { loadConfig } from './config.ts'
-import { startDhcp } from './dhcp/server.ts'
+import { startDhcpService } from './dhcp/service.ts'
 import { startImages } from './images/images.ts'
+import { linkMac, startLinkWatch } from './link.ts'
 import { inheritedSockets, listenDatagrams, listenDhcp, listenOptions } from './listen.ts'
 import { metadataRoutes } from './metadata/routes.ts'
 import { createApply } from './store/apply.ts'
@@ -27,6 +28,7 @@ import { startTftp } from './tftp/server.ts'
 
 const TFTP_PORT = 69
 const PROXY_DHCP_PORT = 4011
+const ADDRESS_PATIENCE_MILLISECONDS = 3000
 
 /** Runs `seedling serve`; resolves when everything serves. AppError when the configuration or the host does not allow it. */
 export async function serve(args: string[]): Promise<void> {
@@ -50,6 +52,7 @@ export async function serve(args: string[]): Promise<void> {
   // Ours now: no child of ours is to take them for its own.
   for (const name of ['LISTEN_PID', 'LISTEN_FDS', 'LISTEN_FDNAMES']) delete process.env[name]
   const dhcpSockets = await listenDhcp({ interface: link, address }, inherited)
+  const clientSockets = await listenDhcp({ interface: link, address }, inherited, 'dhcp-client')
   const proxySocket =
     config.network.dhcp.mode === 'proxy'
       ? await listenDatagrams('proxydhcp', { address, port: PROXY_DHCP_PORT }, inherited)
@@ -95,8 +98,32 @@ export async function serve(args: string[]): Promise<void> {
     loaders,
     settings
   })
-  const dhcp = startDhcp({ ...common, sockets: { ...dhcpSockets, proxy: proxySocket }, wake })
-  const api = await startApi({ ...common, token, wake, images, inherited })
+  const dhcp = startDhcpService({
+    ...common,
+    mac: linkMac(link) ?? '',
+    sockets: { server: dhcpSockets, client: clientSockets, proxy: proxySocket },
+    away: clock.away,
+    wake
+  })
+  const api = await startApi({ ...common, token, wake, images, inherited, dhcp })
+  // Sockets do not outlive their link, and no answer may name an address that is not ours: ended, we are started again, and
+  // refuse to serve until all is as the configuration says.
+  const end = (what: string): void => {
+    log.fatal({ link, address }, `${what}; ending`)
+    process.exit(1)
+  }
+  const linkWatch = startLinkWatch({
+    link: { interface: link, address },
+    onChange(status, before) {
+      log.warn({ link, ...status }, 'the link has changed')
+      if (status.index !== before.index) return end(`${link} is gone, or was made anew`)
+      // A link that comes up shows its address a moment later.
+      setTimeout(() => {
+        const { up, addressOk } = linkWatch.status()
+        if (up && !addressOk) end(`${link} does not have ${address} any more`)
+      }, ADDRESS_PATIENCE_MILLISECONDS).unref()
+    }
+  })
   log.info({ url, link, loaders: [...loaders.keys()] }, 'serving')
 
   let stopping = false
@@ -104,6 +131,7 @@ export async function serve(args: string[]): Promise<void> {
     if (stopping) return
     stopping = true
     log.info({ signal }, 'stopping')
+    linkWatch.close()
     // Machines first, then what they caused, then what all of them stand on.
     await Promise.all([dhcp.close(), tftp.close(), boot.close(), api.close(), images.close()])
     await conductor.close()

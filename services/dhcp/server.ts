@@ -14,7 +14,7 @@ import {
 import { placeOf } from '../../src/decide/dhcp-place.ts'
 import { addressShown, decideProxyDhcp, type ProxyDoor } from '../../src/decide/proxy-dhcp.ts'
 import { macFromBytes, type Ip, type Mac } from '../../src/wire/address.ts'
-import { decodeDhcp, encodeDhcp, type DhcpMessage } from '../../src/wire/dhcp.ts'
+import { decodeDhcp, encodeDhcp, NO_ADDRESS, type DhcpMessage } from '../../src/wire/dhcp.ts'
 import { WireError } from '../../src/wire/wire-error.ts'
 import type { Config } from '../config.ts'
 import type { Apply } from '../store/apply.ts'
@@ -22,6 +22,7 @@ import type { Facts } from '../store/facts.ts'
 import type { Store } from '../store/open.ts'
 import { createDiscoveryPool } from './discovery-pool.ts'
 import { gather } from './gather.ts'
+import type { PacketRing } from './packet-ring.ts'
 
 export type DhcpDeps = {
   config: Pick<Config, 'network' | 'http'>
@@ -37,8 +38,14 @@ export type DhcpDeps = {
   sockets: { receive: Socket[]; send: Socket; proxy?: Socket | undefined }
   /** Told of a node whose order got a tick; a hint. */
   wake: (nodeUuid: string) => void
+  /** How far each machine came; a hint, kept here. */
+  stages: Map<Mac, BootStages>
+  /** Keeps the last packets of every MAC for people. */
+  ring?: Pick<PacketRing, 'note'>
   /** Why nobody is to start afresh with us now, for people; null: all may. */
   standDown?: () => string | null
+  /** Hears every packet of port 67 first; true: it is no machine's. */
+  heard?: (bytes: Buffer, from: Ip) => boolean
   /** Looks whether somebody answers at an address that is offered; what it found before. */
   conflicts?: { probe(ip: Ip, macs: readonly Mac[]): void; conflict(ip: Ip): DhcpFacts['conflict'] }
 }
@@ -62,24 +69,29 @@ const MOST_AT_ONCE = 512
 /** Strangers' packets that are looked into in a second, beside ten for each address that they may get. */
 const STRANGERS_A_SECOND = 1000
 const STRANGERS_TOLD_MILLISECONDS = 10_000
+const EVERYBODY = '255.255.255.255'
 
-/** Serves DHCP until `close`, which resolves when the sockets are closed. */
-export function startDhcp(deps: DhcpDeps): { counters: Readonly<DhcpCounters>; close(): Promise<void> } {
-  const { config, store, facts, apply, now, leaseNow, sockets, wake } = deps
-  const { mode, probeConflicts } = config.network.dhcp
-  const log = deps.log.child({ service: 'dhcp' })
-  const counters: DhcpCounters = { received: 0, malformed: 0, answered: 0, ignored: 0, dropped: 0 }
-  const settings: DhcpSettings = {
-    address: config.network.address,
-    httpPort: config.http.port,
-    subnets: config.network.subnets,
+/** What decisions are told of us. */
+export function dhcpSettings({ network, http }: DhcpDeps['config']): DhcpSettings {
+  return {
+    address: network.address,
+    httpPort: http.port,
+    subnets: network.subnets,
     // It takes a packet socket, and so a capability that the service does not have; a client without an address that
     // cannot hear broadcasts has yet to be met (RFC 2131 4.1 allows them).
     unicastWithoutArp: false
   }
+}
+
+/** Serves DHCP until `close`, which resolves when the sockets are closed. */
+export function startDhcp(deps: DhcpDeps): { counters: Readonly<DhcpCounters>; close(): Promise<void> } {
+  const { config, store, facts, apply, now, leaseNow, sockets, wake, stages, ring } = deps
+  const settings = dhcpSettings(config)
+  const { mode, probeConflicts } = config.network.dhcp
+  const log = deps.log.child({ service: 'dhcp' })
+  const counters: DhcpCounters = { received: 0, malformed: 0, answered: 0, ignored: 0, dropped: 0 }
   const conflict = (ip: Ip) => deps.conflicts?.conflict(ip) ?? null
   const pool = createDiscoveryPool({ facts, leaseNow, inUse: (ip) => conflict(ip) !== null })
-  const stages = new Map<Mac, BootStages>()
   const gathering = { facts, pool, stages, conflict, standDown: deps.standDown ?? (() => null) }
   const strangersServed = mode === 'listen' || config.network.subnets.some(({ discovery }) => discovery)
   const strangersASecond =
@@ -94,6 +106,7 @@ export function startDhcp(deps: DhcpDeps): { counters: Readonly<DhcpCounters>; c
 
   function receive(bytes: Buffer, from: RemoteInfo, port: 67 | 4011): void {
     counters.received++
+    if (port === 67 && deps.heard?.(bytes, from.address)) return
     // Before anything is decoded: whose packet is it? A flood of strangers' costs no more than this.
     const mac = bytes.length >= 34 && bytes[2] === 6 ? macFromBytes(bytes, 28) : ''
     const arrived = { bytes, from, port, at: now(), mac }
@@ -117,20 +130,26 @@ export function startDhcp(deps: DhcpDeps): { counters: Readonly<DhcpCounters>; c
     return ++second.strangers > strangersASecond
   }
 
-  /** A stranger where strangers get nothing: counted, and looked into only for who reads the debug log. */
+  /** A stranger where strangers get nothing: counted, kept for who wants to know, and looked into for who reads the debug log. */
   function ignoreUnread(arrived: Arrived): void {
-    if (!log.isLevelEnabled('debug') && arrived.mac !== '') {
-      counters.ignored++
-      unanswered++
-      return
-    }
+    const { mac, at } = arrived
+    counters.ignored++
+    unanswered++
+    if (mac !== '' && !tooMany(at)) note(arrived, 'not-enrolled')
+    if (mac !== '' && !log.isLevelEnabled('debug')) return
     const request = decode(arrived)
     if (!request) return
     const place = placeOf(request, settings)
     const verdict = decideDhcp(request, place, gather(request, place, gathering), settings, time())
-    counters.ignored++
-    unanswered++
     logDecision(request, verdict, 0)
+  }
+
+  /** Keeps a packet that came in, with what was decided. */
+  function note({ bytes, from, port, at, mac }: Arrived, decision: string): void {
+    if (!ring || mac === '') return
+    // The socket does not tell where a packet was sent to: who has no address yet can only have broadcast.
+    const to = { address: from.address === NO_ADDRESS ? EVERYBODY : settings.address, port }
+    ring.note({ mac, enrolled: facts.isEnrolled(mac), at, direction: 'in', from, to, bytes, decision })
   }
 
   const time = () => ({ now: now(), leaseNow: leaseNow() })
@@ -156,8 +175,9 @@ export function startDhcp(deps: DhcpDeps): { counters: Readonly<DhcpCounters>; c
     if (requests.length === 0) return
     const decided = commit(() => requests.map((one) => decide(one.request, one.arrived)))
     const milliseconds = Math.round((performance.now() - started) * 10) / 10
-    for (const { request, verdict, nodeUuid } of decided) {
-      if ('reply' in verdict && mode !== 'listen') send(request, verdict)
+    for (const { request, verdict, nodeUuid, arrived } of decided) {
+      note(arrived, 'reply' in verdict ? verdict.reason : `no answer: ${verdict.reason}`)
+      if ('reply' in verdict && mode !== 'listen') send(request, verdict, arrived)
       else counters.ignored++
       logDecision(request, verdict, milliseconds)
       if (nodeUuid && verdict.changes.some((change) => 'tick' in change)) wake(nodeUuid)
@@ -236,12 +256,21 @@ export function startDhcp(deps: DhcpDeps): { counters: Readonly<DhcpCounters>; c
     else stages.delete(mac)
   }
 
-  function send(request: DhcpMessage, verdict: DhcpAnswer): void {
+  function send(request: DhcpMessage, verdict: DhcpAnswer, arrived: Arrived): void {
     const { address, port } = verdict.destination
     const bytes = encodeDhcp(verdict.reply, request.options.maxMessageSize)
     // What came by 4011 is answered from there: firewalls and firmware look at the port.
-    const socket =
-      mode === 'proxy' && port !== 68 && port !== 67 ? (sockets.proxy ?? sockets.send) : sockets.send
+    const socket = arrived.port === 4011 ? (sockets.proxy ?? sockets.send) : sockets.send
+    ring?.note({
+      mac: request.chaddr,
+      enrolled: facts.isEnrolled(request.chaddr),
+      at: now(),
+      direction: 'out',
+      from: { address: settings.address, port: arrived.port },
+      to: { address, port },
+      bytes,
+      decision: verdict.reason
+    })
     socket.send(bytes, port, address, (error) => {
       if (error) log.warn({ mac: request.chaddr, to: address, error: error.message }, 'DHCP answer not sent')
     })

@@ -36,6 +36,8 @@ export type DhcpWatchDeps = {
   quiet: boolean
   /** Called after every change of the status; not when a known server is seen again. */
   onChange: (status: WatchStatus) => void
+  /** Every answer of another server that is heard on port 68. */
+  onAnswer?: (message: DhcpMessage, from: Ip) => void
   /** Sends our answer to the probe of a twin as any answer of ours, from port 67, if we serve. Not called when `quiet`. */
   answer: (probe: DhcpMessage, reply: DhcpMessage) => void
   log: Logger
@@ -163,7 +165,9 @@ export function startDhcpWatch(deps: DhcpWatchDeps): DhcpWatch {
 
   function hearServer(bytes: Buffer, from: Ip): void {
     const heard = read(bytes, from)
-    if (heard) step({ heard, from, port: CLIENT_PORT })
+    if (!heard) return
+    if (heard.op === 'reply' && from !== link.address) deps.onAnswer?.(heard, from)
+    step({ heard, from, port: CLIENT_PORT })
   }
 
   function hearClient(bytes: Buffer, from: Ip): boolean {

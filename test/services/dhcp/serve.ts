@@ -61,6 +61,7 @@ const dhcp = startDhcp({
   apply,
   log: serve.quiet ? log.child({}, { level: 'warn' }) : log,
   now: Date.now,
+  stages: new Map(),
   leaseNow: serve.sabotage === 'wall-clock' ? Date.now : clock.now,
   sockets: { ...(await listenDhcp(serve.link, inherited)), proxy },
   wake: (nodeUuid) => log.info({ nodeUuid }, 'wake')

@@ -16,7 +16,7 @@ import { echoed, emptyReply } from './dhcp-reply.ts'
 /** Where proxyDHCP and boot servers listen (PXE 2.1, 2.2.3). */
 const PXE_PORT = 4011
 /** For private use (RFC 3942): in a probe and in the answer to one, `seedling:` and the MAC of the sender's link. */
-const SEEDLING_OPTION = 224
+const SEEDLING_OPTION = '#224'
 const MARK = 'seedling:'
 
 /** The heads of options 53, with the type REQUEST, and 54. */
@@ -306,7 +306,7 @@ function probes({ settings, asker }: Watch): WatchStep['send'] {
     clientArchitectures: [7],
     clientInterface: Buffer.of(1, 3, 16),
     clientMachineId: Buffer.concat([Buffer.of(0), createHash('sha256').update(mac).digest().subarray(0, 16)]),
-    other: { [SEEDLING_OPTION]: Buffer.from(MARK + settings.mac, 'latin1') }
+    [SEEDLING_OPTION]: Buffer.from(MARK + settings.mac, 'latin1')
   }
   const message: DhcpMessage = {
     op: 'request',
@@ -342,7 +342,7 @@ function probes({ settings, asker }: Watch): WatchStep['send'] {
  * request is, by the appliance itself as little as by a twin.
  */
 export function seedlingOf({ options }: DhcpMessage): Mac | null {
-  const text = options.other?.[SEEDLING_OPTION]?.toString('latin1') ?? ''
+  const text = options[SEEDLING_OPTION]?.toString('latin1') ?? ''
   return text.startsWith(MARK) ? (parseMac(text.slice(MARK.length)) ?? null) : null
 }
 
@@ -363,7 +363,7 @@ export function twinAnswer(
       messageType: 'offer',
       serverId: address,
       ...echoed(probe),
-      other: { [SEEDLING_OPTION]: Buffer.from(MARK + mac, 'latin1') }
+      [SEEDLING_OPTION]: Buffer.from(MARK + mac, 'latin1')
     }
   }
 }

@@ -241,7 +241,7 @@ const HEARD: Record<string, [input: WatchInput, server: Partial<DhcpServer> | nu
   'a request on the clients’ port': [{ ...(request() as object), port: 68 } as WatchInput, null],
   'a reply that is no answer': [offer({ options: { messageType: 'discover' } }), null],
   'something else in option 224': [
-    request({ options: { serverId: undefined, other: { 224: Buffer.from('seedling:?') } } }),
+    request({ options: { serverId: undefined, '#224': Buffer.from('seedling:?') } }),
     null
   ]
 }
@@ -358,7 +358,7 @@ t.test('the answer to a twin’s probe', async (t) => {
       serverId: OURS.address,
       clientMachineId: probe.options.clientMachineId,
       relayAgent,
-      other: { 224: Buffer.from(`seedling:${OURS.mac}`) }
+      '#224': Buffer.from(`seedling:${OURS.mac}`)
     }
   })
   const none: Record<string, DhcpMessage | undefined> = {
@@ -367,7 +367,7 @@ t.test('the answer to a twin’s probe', async (t) => {
     'to an answer': twinAnswer(probe, HIGH) ?? undefined,
     'to a machine': aRequest(),
     'to a client that uses the option for something else': aRequest({
-      options: { messageType: 'discover', other: { 224: Buffer.from(LOW.mac) } }
+      options: { messageType: 'discover', '#224': Buffer.from(LOW.mac) }
     })
   }
   for (const [name, message] of Object.entries(none))

@@ -2,6 +2,7 @@
 
 import { readdirSync, readFileSync } from 'node:fs'
 import { cipherSuite, type CipherSuite } from '../../../src/wire/ipmi/cipher-suite.ts'
+import { decodePcap, type UdpPacket } from '../../../src/wire/pcap.ts'
 
 const FOLDER = new URL('../../fixtures/ipmi/', import.meta.url)
 
@@ -45,7 +46,7 @@ export function capture(name: string): Capture {
   const count = (pattern: RegExp): number => (text.match(pattern) ?? []).length
   return {
     name,
-    packets: packets(readFileSync(new URL(`${name}.pcap`, FOLDER))),
+    packets: decodePcap(readFileSync(new URL(`${name}.pcap`, FOLDER))).map(captured),
     sessions: text.split('\nsession ').slice(1).map(session),
     password,
     kg: kg.startsWith('(none') ? password : Buffer.from(kg),
@@ -80,19 +81,8 @@ function word(block: string, name: string): string {
   return new RegExp(`^ +${name} +(\\S+)`, 'm').exec(block)?.[1] ?? ''
 }
 
-/** pcap of Ethernet, IPv4, UDP; the BMC's port is the one below 1024. */
-function packets(file: Buffer): CapturedPacket[] {
-  const found: CapturedPacket[] = []
-  for (let at = 24; at < file.length;) {
-    const length = file.readUInt32LE(at + 8)
-    const udp = file.subarray(at + 16, at + 16 + length).subarray(34)
-    const [from, to] = [udp.readUInt16BE(0), udp.readUInt16BE(2)]
-    found.push({
-      toBmc: to < 1024,
-      clientPort: to < 1024 ? from : to,
-      bytes: udp.subarray(8, udp.readUInt16BE(4))
-    })
-    at += 16 + length
-  }
-  return found
+/** The BMC's port is the one below 1024. */
+function captured({ from, to, bytes }: UdpPacket): CapturedPacket {
+  const toBmc = to.port < 1024
+  return { toBmc, clientPort: toBmc ? from.port : to.port, bytes: Buffer.from(bytes) }
 }

@@ -2,6 +2,7 @@
 
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import type { DhcpPacket } from '../../src/domain/packet.ts'
 import type { Mac } from '../../src/wire/address.ts'
 import { BROADCAST_FLAG, decodeDhcp, type DhcpMessage } from '../../src/wire/dhcp.ts'
 import type { DhcpOptions } from '../../src/wire/dhcp-options.ts'
@@ -47,4 +48,17 @@ export function aRequest(given: Partial<DhcpMessage> = {}): DhcpMessage {
 /** The MAC of the n-th client of many. */
 export function aMac(n: number): Mac {
   return `52:54:00${n.toString(16).padStart(6, '0').replace(/../g, ':$&')}`
+}
+
+/** A packet as it came from a client, everything not said being plain. */
+export function aPacket(given: Partial<DhcpPacket> = {}): DhcpPacket {
+  return {
+    at: 1,
+    direction: 'in',
+    from: { address: '0.0.0.0', port: 68 },
+    to: { address: '255.255.255.255', port: 67 },
+    bytes: Buffer.from('packet'),
+    decision: '',
+    ...given
+  }
 }

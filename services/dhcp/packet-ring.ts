@@ -40,8 +40,11 @@ export function createPacketRing(limits: RingLimits = LIMITS) {
     /** The last packet that came from this MAC. */
     newest: (mac: Mac): DhcpPacket | undefined => enrolled.newest(mac) ?? strangers.newest(mac),
 
-    /** All MACs of which something is kept: enrolled ones, then strangers, each the one that spoke last first. */
-    macs: (): Mac[] => [...new Set([...enrolled.macs(), ...strangers.macs()])],
+    /** All MACs of which something is kept, the one that spoke or was spoken to last first. */
+    macs(): Mac[] {
+      const all = [...enrolled.rings(), ...strangers.rings()].sort((a, b) => b.lastAt - a.lastAt)
+      return [...new Set(all.map(({ mac }) => mac))]
+    },
 
     /** For a MAC that is no longer enrolled: drops what is kept of it. */
     forget(mac: Mac): void {
@@ -52,7 +55,15 @@ export function createPacketRing(limits: RingLimits = LIMITS) {
 }
 
 /** The packets of one MAC are a chain of cells; all rings are in a circle, in the order in which their MACs spoke last. */
-type Ring = { mac: Mac; count: number; first: number; last: number; before: Ring; after: Ring }
+type Ring = {
+  mac: Mac
+  lastAt: number
+  count: number
+  first: number
+  last: number
+  before: Ring
+  after: Ring
+}
 
 const NONE = -1
 
@@ -101,6 +112,7 @@ function createShelf({ packets: most, cells }: ShelfLimits) {
     toPort[first] = to.port
     decision[first] = packet.decision
     ring.count++
+    ring.lastAt = packet.at
   }
 
   function add(mac: Mac): Ring {
@@ -181,9 +193,9 @@ function createShelf({ packets: most, cells }: ShelfLimits) {
       const first = ring && packets(ring).findLast((cell) => outwards[cell] === 0)
       return first === undefined ? undefined : read(first)
     },
-    macs(): Mac[] {
-      const found: Mac[] = []
-      for (let ring = seam.before; ring !== seam; ring = ring.before) found.push(ring.mac)
+    rings(): Ring[] {
+      const found: Ring[] = []
+      for (let ring = seam.before; ring !== seam; ring = ring.before) found.push(ring)
       return found
     },
     drop(mac: Mac): void {
@@ -197,7 +209,7 @@ const cellsOf = (bytes: number): number => Math.ceil(bytes / CELL)
 
 /** A ring that stands alone in its circle. */
 function newRing(): Ring {
-  const ring = { mac: '', count: 0, first: NONE, last: NONE } as Ring
+  const ring = { mac: '', lastAt: 0, count: 0, first: NONE, last: NONE } as Ring
   ring.before = ring.after = ring
   return ring
 }

@@ -72,7 +72,7 @@ t.test('a flood of forged MACs leaves enrolled machines all they have', async (t
   t.same(ring.of(MAC), before)
   t.same(ring.of(OTHER), [], 'other strangers go')
   t.equal(ring.macs().length, 1 + 4096)
-  t.same(ring.macs().slice(0, 3), [MAC, mac(99_999), mac(99_998)], 'those that spoke last are known')
+  t.same(ring.macs().slice(0, 2), [mac(99_999), mac(99_998)], 'those that spoke last are known')
   t.ok(process.memoryUsage().external - memory.external < 2 ** 20, 'no memory is taken for it')
 })
 

@@ -12,10 +12,15 @@ import type {
   RawServerDefault
 } from 'fastify'
 import type { Logger } from 'pino'
+import type { DhcpVerdict } from '../../src/decide/dhcp.ts'
+import type { SeenClient, SeenServer } from '../../src/decide/dhcp-seen.ts'
 import type { Fresh, ProvisionFacts } from '../../src/decide/provision.ts'
 import { AppError } from '../../src/domain/error.ts'
 import type { Image } from '../../src/domain/image.ts'
 import type { Node } from '../../src/domain/node.ts'
+import type { DhcpPacket } from '../../src/domain/packet.ts'
+import type { Ip, Mac } from '../../src/wire/address.ts'
+import type { DhcpMessage } from '../../src/wire/dhcp.ts'
 import type { Config } from '../config.ts'
 import type { Apply } from '../store/apply.ts'
 import type { Facts } from '../store/facts.ts'
@@ -42,6 +47,36 @@ export type ApiDeps = {
     ): Promise<Image>
     remove(ident: string): Promise<void>
   }
+  dhcp: DhcpInsight
+}
+
+/** What the DHCP service knows beside its rows. Nothing here changes what it does. */
+export type DhcpInsight = {
+  /** Since the start, by name. */
+  counters: Readonly<Record<string, number>>
+  packets: {
+    /** Oldest first; empty: none was seen. */
+    of(mac: Mac): DhcpPacket[]
+    /** The last that came from it. */
+    newest(mac: Mac): DhcpPacket | undefined
+    forget(mac: Mac): void
+  }
+  seen: { clients(limit: number): SeenClient[]; servers(): SeenServer[] }
+  /** What would be answered if this request came now. */
+  dryRun(request: DhcpMessage): DhcpVerdict
+  /** Who else was just found to hold the address; null: nobody. `mac` null: unknown who. */
+  conflict(ip: Ip): { mac: Mac | null } | null
+  /** Other DHCP servers on the link, harmless ones too, and what that means for us. */
+  watch(): { state: string; servers: readonly OtherServer[] }
+}
+
+export type OtherServer = {
+  address: Ip
+  mac: Mac | null
+  kind: string
+  firstSeenAt: number
+  lastSeenAt: number
+  harmless: boolean
 }
 
 export type App = FastifyInstance<

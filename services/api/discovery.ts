@@ -5,7 +5,7 @@ import { base } from './deps.ts'
 import type { Json } from './views.ts'
 import { MAX_VERSION, MIN_VERSION } from './version.ts'
 
-const RESOURCES = ['nodes', 'ports', 'drivers', 'images', 'keypairs', 'deployments', 'leases', 'events']
+const RESOURCES = ['nodes', 'ports', 'drivers', 'images', 'keypairs', 'deployments', 'dhcp/leases', 'events']
 
 export function discoveryRoutes(app: App): void {
   const version = (at: string): Json => ({
@@ -33,11 +33,11 @@ export function discoveryRoutes(app: App): void {
       id: 'v1',
       links: [{ href: `${at}/v1/`, rel: 'self' }],
       ...Object.fromEntries(
-        RESOURCES.map((name) => [
-          name,
+        RESOURCES.map((path) => [
+          path.split('/').at(-1),
           [
-            { href: `${at}/v1/${name}/`, rel: 'self' },
-            { href: `${at}/${name}/`, rel: 'bookmark' }
+            { href: `${at}/v1/${path}/`, rel: 'self' },
+            { href: `${at}/${path}/`, rel: 'bookmark' }
           ]
         ])
       ),

@@ -1,11 +1,10 @@
-// The import of an inventory: everything in the file or nothing, in one transaction. And the leases that came of it.
+// The import of an inventory: everything in the file or nothing, in one transaction.
 
 import { randomUUID } from 'node:crypto'
 import { Type } from 'typebox'
 import { planImport, readInventory } from '../../src/decide/inventory.ts'
 import { withReservedIp } from './addresses.ts'
 import type { ApiDeps, App } from './deps.ts'
-import { leaseView } from './views.ts'
 
 /** A node takes about 1 KiB in a file; this is room for thousands. */
 const MAX_BYTES = 32 * 2 ** 20
@@ -32,16 +31,4 @@ export function inventoryRoutes(app: App, deps: ApiDeps): void {
       return result
     })
   })
-
-  app.get('/v1/leases', async () => ({
-    leases: facts.leases().map((lease) => {
-      const port = facts.portByMac(lease.mac)
-      return leaseView(
-        lease,
-        { now: now(), leaseNow: deps.leaseNow() },
-        port,
-        port ? facts.nodeByUuid(port.nodeUuid) : null
-      )
-    })
-  }))
 }

@@ -50,7 +50,7 @@ const NodeQuery = Type.Object(
 const DELETABLE = ['enroll', 'manageable', 'available', 'inspect failed']
 
 export function nodeRoutes(app: App, deps: ApiDeps): void {
-  const { facts, store, apply, now } = deps
+  const { facts, store, apply, now, dhcp } = deps
   const view = (node: Node, at: string): Json => nodeView(node, facts.ordersOfNode(node.uuid), at)
 
   const list = (
@@ -115,7 +115,7 @@ export function nodeRoutes(app: App, deps: ApiDeps): void {
   })
 
   app.delete('/v1/nodes/:ident', { schema: { params: Ident } }, async (request, reply) => {
-    store.commit(() => {
+    const ports = store.commit(() => {
       const node = nodeNamed(facts, request.params.ident)
       const orders = facts.ordersOfNode(node.uuid)
       checkIdle({ node, orders })
@@ -127,6 +127,7 @@ export function nodeRoutes(app: App, deps: ApiDeps): void {
           `Node ${node.name ?? node.uuid} cannot be deleted in state "${state}"; undeploy it first, or set maintenance to ` +
             `forget it as it is (states in which it can be deleted: ${DELETABLE.join(', ')})`
         )
+      const enrolled = facts.portsOfNode(node.uuid)
       apply([
         { remove: 'node', uuid: node.uuid },
         {
@@ -140,7 +141,9 @@ export function nodeRoutes(app: App, deps: ApiDeps): void {
           }
         }
       ])
+      return enrolled
     })
+    for (const { address } of ports) dhcp.packets.forget(address)
     return reply.code(204).send()
   })
 

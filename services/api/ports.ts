@@ -15,7 +15,7 @@ import { AnyObject, Ident, PatchBody } from './nodes.ts'
 import { PORT_SUMMARY, portView, type Json } from './views.ts'
 
 export function portRoutes(app: App, deps: ApiDeps): void {
-  const { facts, store, apply, now } = deps
+  const { facts, store, apply, now, dhcp } = deps
 
   const portNamed = (ident: string): Port => {
     const port = facts.portByUuid(ident) ?? facts.portByMac(parseMac(ident) ?? '')
@@ -86,11 +86,11 @@ export function portRoutes(app: App, deps: ApiDeps): void {
   )
 
   app.patch('/v1/ports/:ident', { schema: { params: Ident, body: PatchBody } }, async (request) => {
-    const port = store.commit(() => {
+    const { before, port } = store.commit(() => {
       const before = portNamed(request.params.ident)
       const row = withReservedIp(patchPort(before, request.body, now()), deps)
       const fields = changedFields(portDocument(before), portDocument(row))
-      if (fields.length === 0) return before
+      if (fields.length === 0) return { before, port: before }
       const node = nodeNamed(facts, before.nodeUuid)
       if (fields.includes('address')) checkIdle(provisionFacts(facts, node))
       checkFree(row)
@@ -101,13 +101,14 @@ export function portRoutes(app: App, deps: ApiDeps): void {
           fields.map((field) => `port ${before.address} ${field}`)
         )
       ])
-      return row
+      return { before, port: row }
     })
+    if (port.address !== before.address) dhcp.packets.forget(before.address)
     return portView(port, base(request))
   })
 
   app.delete('/v1/ports/:ident', { schema: { params: Ident } }, async (request, reply) => {
-    store.commit(() => {
+    const { address } = store.commit(() => {
       const port = portNamed(request.params.ident)
       const node = nodeNamed(facts, port.nodeUuid)
       const known = provisionFacts(facts, node)
@@ -119,7 +120,9 @@ export function portRoutes(app: App, deps: ApiDeps): void {
             'undeploy the node first, or set maintenance'
         )
       apply([{ remove: 'port', uuid: port.uuid }, told(node, [`port ${port.address} removed`])])
+      return port
     })
+    dhcp.packets.forget(address)
     return reply.code(204).send()
   })
 }

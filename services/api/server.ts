@@ -12,6 +12,7 @@ import { AppError } from '../../src/domain/error.ts'
 import { listenOptions, listenStream, type InheritedSockets, type ListenOptions } from '../listen.ts'
 import { deploymentRoutes } from './deployments.ts'
 import type { ApiDeps, App } from './deps.ts'
+import { dhcpRoutes } from './dhcp.ts'
 import { discoveryRoutes } from './discovery.ts'
 import { driverRoutes } from './drivers.ts'
 import { answerErrors, schemaError } from './errors.ts'
@@ -73,6 +74,7 @@ export function buildApi(deps: ApiDeps, door: Door = { kind: 'socket' }): App {
   deploymentRoutes(app, deps)
   eventRoutes(app, deps)
   inventoryRoutes(app, deps)
+  dhcpRoutes(app, deps)
   return app
 }
 

@@ -38,7 +38,7 @@ const events = async (node: string): Promise<Told[]> =>
   (await api<{ events: Told[] }>(rack, 'GET', `/v1/events?node=${node}&limit=1000`)).events
 
 const leases = async () =>
-  (await api<{ leases: { mac: string; ip: string }[] }>(rack, 'GET', '/v1/leases')).leases
+  (await api<{ leases: { mac: string; ip: string }[] }>(rack, 'GET', '/v1/dhcp/leases')).leases
 
 async function ssh(node: string, command: string): Promise<string> {
   const { mac } = rack.machines.find(({ name }) => name === node)!

@@ -1,4 +1,5 @@
-// A real API on a real store in a folder of its own; only the image store is small: it hashes what it is given and keeps the row.
+// A real API on a real store in a folder of its own, with the DHCP service's memory and judgement but no sockets; only the image store is
+// small: it hashes what it is given and keeps the row.
 
 import { createHash, randomBytes, randomUUID } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -8,9 +9,15 @@ import type { Readable } from 'node:stream'
 import { pino } from 'pino'
 import { buildApi, type ApiDeps, type Door } from '../../../services/api/server.ts'
 import { checkConfig, type Config } from '../../../services/config.ts'
+import { createDiscoveryPool } from '../../../services/dhcp/discovery-pool.ts'
+import { gather } from '../../../services/dhcp/gather.ts'
+import { createObservations } from '../../../services/dhcp/observations.ts'
+import { createPacketRing } from '../../../services/dhcp/packet-ring.ts'
 import { createApply } from '../../../services/store/apply.ts'
 import { createFacts } from '../../../services/store/facts.ts'
 import { openStore } from '../../../services/store/open.ts'
+import { decideDhcp, type DhcpFacts } from '../../../src/decide/dhcp.ts'
+import { placeOf } from '../../../src/decide/dhcp-place.ts'
 import type { Change } from '../../../src/domain/change.ts'
 import { anImage } from '../../support/builders.ts'
 
@@ -19,7 +26,7 @@ export const KEY =
 
 export function aConfig(
   folder: string,
-  given: { pool?: { start: string; end: string }; api?: object } = {}
+  given: { pool?: { start: string; end: string }; discovery?: object; dhcp?: object; api?: object } = {}
 ): Config {
   return checkConfig(
     {
@@ -28,9 +35,14 @@ export function aConfig(
         interface: 'lo',
         address: '192.0.2.1',
         subnets: [
-          { cidr: '192.0.2.0/24', pool: given.pool ?? { start: '192.0.2.100', end: '192.0.2.199' } },
+          {
+            cidr: '192.0.2.0/24',
+            pool: given.pool ?? { start: '192.0.2.100', end: '192.0.2.199' },
+            ...(given.discovery ? { discovery: given.discovery } : {})
+          },
           { cidr: '198.51.100.0/24', pool: { start: '198.51.100.10', end: '198.51.100.20' } }
-        ]
+        ],
+        ...(given.dhcp ? { dhcp: given.dhcp } : {})
       },
       api: { socket: join(folder, 'api.sock'), ...given.api },
       boot: { kernel: 'kernel', ramdisk: 'ramdisk', loaders: 'loaders' }
@@ -47,6 +59,21 @@ export function someDeps(given: Parameters<typeof aConfig>[1] = {}) {
   const facts = createFacts(store)
   const apply = createApply(store)
   const woken: string[] = []
+  const ring = createPacketRing()
+  const seen = createObservations({ ring, now: Date.now })
+  /** What the parts that look around have found. */
+  const around: { conflict: DhcpFacts['conflict']; watch: ReturnType<ApiDeps['dhcp']['watch']> } = {
+    conflict: null,
+    watch: { state: 'alone', servers: [] }
+  }
+  const gathering = {
+    facts,
+    pool: createDiscoveryPool({ facts, leaseNow: Date.now, inUse: () => false }),
+    stages: new Map(),
+    conflict: () => around.conflict,
+    foreign: () => null
+  }
+  const settings = { ...config.network, httpPort: config.http.port, unicastWithoutArp: false }
   const deps: ApiDeps = {
     config,
     store,
@@ -81,12 +108,27 @@ export function someDeps(given: Parameters<typeof aConfig>[1] = {}) {
       async remove(id) {
         store.commit(() => apply([{ remove: 'image', id }]))
       }
+    },
+    dhcp: {
+      counters: { received: 3, answered: 2 },
+      packets: ring,
+      seen,
+      dryRun(request) {
+        const place = placeOf(request, settings)
+        const time = { now: Date.now(), leaseNow: Date.now() }
+        return decideDhcp(request, place, gather(request, place, gathering), settings, time)
+      },
+      conflict: () => around.conflict,
+      watch: () => around.watch
     }
   }
   return {
     deps,
     folder,
     woken,
+    ring,
+    seen,
+    around,
     change: (changes: Change[]) => store.commit(() => apply(changes)),
     /** How many rows every table has: what "nothing half-done" is measured by. */
     rows(): Record<string, number> {

@@ -1,5 +1,4 @@
 import t from 'tap'
-import { aLease } from '../../support/builders.ts'
 import { anApi, fault } from './api-under-test.ts'
 
 const machine = (n: number, given = {}) => ({
@@ -100,18 +99,4 @@ t.test('ports take and keep addresses', async (t) => {
     (await api.ask('POST', '/v1/ports', { node_uuid: 'nobody', address: '52:54:00:00:00:09' })).status,
     404
   )
-})
-
-t.test('leases say whose they are', async (t) => {
-  const api = anApi()
-  t.teardown(() => api.close())
-  await api.ask('POST', '/v1/inventory', [machine(1)])
-  api.change([
-    { put: 'lease', row: aLease({ expiresAt: Date.now() + 1e6 }) },
-    { put: 'lease', row: aLease({ mac: '52:54:00:00:00:99', ip: '192.0.2.150', expiresAt: 1 }) }
-  ])
-  t.match((await api.ask('GET', '/v1/leases')).body.leases, [
-    { node_name: 'ctl-1', state: 'bound', reserved: true },
-    { node_name: null, state: 'expired', reserved: false }
-  ])
 })

@@ -54,7 +54,7 @@ t.test('an error of our own is logged and tells nothing', async (t) => {
   api.deps.facts.leases = () => {
     throw new Error('inner detail')
   }
-  const answer = await api.ask('GET', '/v1/leases')
+  const answer = await api.ask('GET', '/v1/dhcp/leases')
   t.equal(answer.status, 500)
   t.notMatch(answer.body.error_message, /inner detail/)
 })

@@ -5,6 +5,7 @@ import { createReadStream, statSync } from 'node:fs'
 import { Transform } from 'node:stream'
 import { Argument, Command, CommanderError } from 'commander'
 import { CliError, createClient, type Client, type Json } from './client.ts'
+import { explain, listLeases, savePackets, showSeen, showStatus } from './dhcp.ts'
 import type { ShownEvent } from './event-words.ts'
 import { bar, bytes, day, table } from './format.ts'
 import {
@@ -73,6 +74,7 @@ export async function runCli(argv: string[]): Promise<number> {
   nodeCommands(program, command)
   imageCommands(program, command)
   otherCommands(program, command)
+  dhcpCommands(program, command)
 
   try {
     await program.parseAsync(argv)
@@ -268,25 +270,28 @@ function otherCommands(program: Command, command: AddCommand): void {
       }
     }
   ).option('--node <node>', 'of this machine only')
+}
 
+function dhcpCommands(program: Command, command: AddCommand): void {
+  const dhcp = program.command('dhcp').description('addresses and boot files: what was answered, and why')
+  command(dhcp, 'leases', 'addresses given out', (client, out, _args, options: { node?: string }) =>
+    listLeases(client, out, options.node)
+  ).option('--node <node>', 'of this machine only')
   command(
-    program.command('lease').description('addresses given out'),
-    'list',
-    'all leases',
-    async (client, out) => {
-      const answer = await client.ask('GET', '/v1/leases')
-      if (out.asJson) return out.json(answer)
-      const rows = (answer['leases'] as Json[]).map((row) => [
-        row['ip'],
-        row['mac'],
-        row['state'],
-        row['node_name'] ?? row['node_uuid'] ?? '(not enrolled)',
-        row['hostname'],
-        day(row['expires_at'] as string)
-      ])
-      out.line(table(['ADDRESS', 'MAC', 'STATE', 'NODE', 'HOSTNAME', 'EXPIRES'], rows))
-    }
+    dhcp,
+    'explain <machine>',
+    'what a machine (node or MAC) gets if it asks now, and why',
+    (client, out, [machine]) => explain(client, out, machine as string)
   )
+  command(
+    dhcp,
+    'packets <machine>',
+    "save a machine's (node or MAC) last packets for Wireshark",
+    (client, out, [machine], options: { output: string }) =>
+      savePackets(client, out, machine as string, options.output)
+  ).requiredOption('--output <file>', 'file to write; - for standard output')
+  command(dhcp, 'status', 'mode, pools, other DHCP servers', showStatus)
+  command(dhcp, 'seen', 'who asks on this network, and who answers', showSeen)
 }
 
 async function allEvents(client: Client, node: string | undefined): Promise<ShownEvent[]> {

@@ -85,6 +85,15 @@ export function createClient(place: Place) {
       return answer(await send('PUT', path, headers, stream, 0))
     },
 
+    /** An answer that is no JSON, as it is. */
+    async download(path: string): Promise<Buffer> {
+      const response = await send('GET', path, {}, undefined, SILENCE_MILLISECONDS)
+      if (response.statusCode !== 200) await answer(response)
+      const parts: Buffer[] = []
+      for await (const part of response) parts.push(part as Buffer)
+      return Buffer.concat(parts)
+    },
+
     /** The data of a stream of server-sent events, until it ends. */
     async *follow(path: string): AsyncGenerator<Json> {
       const response = await send(

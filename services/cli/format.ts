@@ -22,9 +22,11 @@ export function record(values: Readonly<Record<string, unknown>>): string {
     .join('\n')
 }
 
+/** Host names and the like are whatever a machine sends: what would steer the terminal is shown as `?`. */
 function cell(value: unknown): string {
   if (value === null || value === undefined || value === '') return '-'
-  return typeof value === 'object' ? JSON.stringify(value) : String(value)
+  const text = typeof value === 'object' ? JSON.stringify(value) : String(value)
+  return text.replace(/\p{Cc}/gu, '?')
 }
 
 /** `1.5 GiB`. */

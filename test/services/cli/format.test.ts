@@ -15,6 +15,7 @@ t.test('tables line up and show what is not there', async (t) => {
     'A    LONG\nxxx  -\ny    {"a":1}'
   )
   t.equal(record({ a: 1, long: '' }), 'a     1\nlong  -')
+  t.equal(record({ a: 'x\u001b[2J\ny\u009b' }), 'a  x?[2J?y?', 'nothing in them steers the terminal')
 })
 
 t.test('spans and sizes', async (t) => {

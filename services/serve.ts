@@ -7,6 +7,7 @@ import { pino } from 'pino'
 import { machineUrl, type BootSettings } from '../src/decide/boot-file.ts'
 import { bmcAccess } from '../src/domain/bmc-access.ts'
 import { AppError } from '../src/domain/error.ts'
+import type { DhcpInsight } from './api/deps.ts'
 import { startApi } from './api/server.ts'
 import { startBmcs } from './bmc/bmcs.ts'
 import { agentRoutes } from './boot/agent.ts'
@@ -15,6 +16,9 @@ import { startBoot } from './boot/server.ts'
 import { startConductor } from './conductor/conductor.ts'
 import { startLeaseClock } from './clock.ts'
 import { loadConfig } from './config.ts'
+import { createDryRun } from './dhcp/dry-run.ts'
+import { createObservations } from './dhcp/observations.ts'
+import { createPacketRing } from './dhcp/packet-ring.ts'
 import { startDhcp } from './dhcp/server.ts'
 import { startImages } from './images/images.ts'
 import { inheritedSockets, listenDatagrams, listenDhcp, listenOptions } from './listen.ts'
@@ -96,7 +100,23 @@ export async function serve(args: string[]): Promise<void> {
     settings
   })
   const dhcp = startDhcp({ ...common, sockets: { ...dhcpSockets, proxy: proxySocket }, wake })
-  const api = await startApi({ ...common, token, wake, images, inherited })
+  const ring = createPacketRing()
+  const insight: DhcpInsight = {
+    counters: dhcp.counters,
+    packets: ring,
+    seen: createObservations({ ring, now }),
+    dryRun: createDryRun({
+      ...common,
+      mode: config.network.dhcp.mode,
+      settings: { ...config.network, httpPort: config.http.port, unicastWithoutArp: false },
+      stages: new Map(),
+      conflict: () => null,
+      standDown: () => null
+    }),
+    conflict: () => null,
+    watch: () => ({ state: 'unknown', servers: [] })
+  }
+  const api = await startApi({ ...common, token, wake, images, inherited, dhcp: insight })
   log.info({ url, link, loaders: [...loaders.keys()] }, 'serving')
 
   let stopping = false

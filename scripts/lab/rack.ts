@@ -241,8 +241,8 @@ function tellLogs(rack: RackPlan): void {
 }
 
 async function sshCommand(rack: RackPlan, machine: MachinePlan): Promise<string[]> {
-  const { leases } = await api<{ leases: { mac: string; ip: string }[] }>(rack, 'GET', '/v1/dhcp/leases')
-  const lease = leases.find(({ mac }) => mac === machine.mac)
+  const path = `/v1/dhcp/leases?mac=${machine.mac}&state=bound`
+  const [lease] = (await api<{ leases: { ip: string }[] }>(rack, 'GET', path)).leases
   if (!lease) throw new Error(`${machine.name} has no address; is it active? (scripts/rack status)`)
   // The instance's host key is new with every deployment, so there is nothing to compare it with.
   const unchecked = [

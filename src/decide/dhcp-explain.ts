@@ -198,7 +198,7 @@ const IGNORED: Readonly<Record<DhcpIgnored, string>> = {
   'address-elsewhere': 'its address is in another subnet than the one it asks from',
   'address-in-use': 'somebody else answers at its address',
   quarantined: 'its address was declined a moment ago',
-  'foreign-server': 'another DHCP server answers on this link',
+  'standing-down': 'another DHCP server is on the link, or may be',
   'pool-exhausted': 'the discovery pool has no address left, or has given out all it may in a second',
   'unknown-lease': 'it speaks of an address of which nothing is known here',
   'other-server': 'it took the offer of another DHCP server',

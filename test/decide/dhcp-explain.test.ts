@@ -44,7 +44,7 @@ function explain(given: Given): DhcpExplanation {
     lease: null,
     candidate: null,
     conflict: null,
-    foreign: null,
+    standDown: null,
     stages: null,
     ...known
   }
@@ -95,8 +95,8 @@ const answers: Record<string, [Given, string]> = {
     'If ctl-1 (52:54:00:00:00:01) asks now, it gets no answer: 192.0.2.100 was declined 2 times.'
   ],
   'another server on the link': [
-    { foreign: { address: '192.0.2.5', mac: '52:54:00:00:00:99' } },
-    'If ctl-1 (52:54:00:00:00:01) asks now, it gets no answer: another DHCP server answers on this link: 192.0.2.5 (52:54:00:00:00:99).'
+    { standDown: 'another DHCP server answers on this link: 192.0.2.5' },
+    'If ctl-1 (52:54:00:00:00:01) asks now, it gets no answer: another DHCP server answers on this link: 192.0.2.5.'
   ],
   'one whose port does not boot': [
     { port: aPort({ pxeEnabled: false, reservedIp: null }) },

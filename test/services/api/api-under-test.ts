@@ -9,15 +9,13 @@ import type { Readable } from 'node:stream'
 import { pino } from 'pino'
 import { buildApi, type ApiDeps, type Door } from '../../../services/api/server.ts'
 import { checkConfig, type Config } from '../../../services/config.ts'
-import { createDiscoveryPool } from '../../../services/dhcp/discovery-pool.ts'
-import { gather } from '../../../services/dhcp/gather.ts'
+import { createDryRun } from '../../../services/dhcp/dry-run.ts'
 import { createObservations } from '../../../services/dhcp/observations.ts'
 import { createPacketRing } from '../../../services/dhcp/packet-ring.ts'
 import { createApply } from '../../../services/store/apply.ts'
 import { createFacts } from '../../../services/store/facts.ts'
 import { openStore } from '../../../services/store/open.ts'
-import { decideDhcp, type DhcpFacts } from '../../../src/decide/dhcp.ts'
-import { placeOf } from '../../../src/decide/dhcp-place.ts'
+import type { DhcpFacts } from '../../../src/decide/dhcp.ts'
 import type { Change } from '../../../src/domain/change.ts'
 import { anImage } from '../../support/builders.ts'
 
@@ -66,14 +64,6 @@ export function someDeps(given: Parameters<typeof aConfig>[1] = {}) {
     conflict: null,
     watch: { state: 'alone', servers: [] }
   }
-  const gathering = {
-    facts,
-    pool: createDiscoveryPool({ facts, leaseNow: Date.now, inUse: () => false }),
-    stages: new Map(),
-    conflict: () => around.conflict,
-    foreign: () => null
-  }
-  const settings = { ...config.network, httpPort: config.http.port, unicastWithoutArp: false }
   const deps: ApiDeps = {
     config,
     store,
@@ -113,11 +103,16 @@ export function someDeps(given: Parameters<typeof aConfig>[1] = {}) {
       counters: { received: 3, answered: 2 },
       packets: ring,
       seen,
-      dryRun(request) {
-        const place = placeOf(request, settings)
-        const time = { now: Date.now(), leaseNow: Date.now() }
-        return decideDhcp(request, place, gather(request, place, gathering), settings, time)
-      },
+      dryRun: createDryRun({
+        facts,
+        stages: new Map(),
+        conflict: () => around.conflict,
+        standDown: () => null,
+        mode: config.network.dhcp.mode,
+        settings: { ...config.network, httpPort: config.http.port, unicastWithoutArp: false },
+        now: Date.now,
+        leaseNow: Date.now
+      }),
       conflict: () => around.conflict,
       watch: () => around.watch
     }

@@ -34,8 +34,11 @@ export function createPacketRing(limits: RingLimits = LIMITS) {
       ;(packet.enrolled ? enrolled : strangers).put(packet.mac, packet)
     },
 
-    /** What is kept of this MAC, oldest first; copies, so nothing that comes later changes them. */
-    of: (mac: Mac): DhcpPacket[] => [...strangers.of(mac), ...enrolled.of(mac)],
+    /**
+     * What is kept of this MAC in the order of time, which is not that of noting where many packets are decided together. Copies: nothing
+     * that comes later changes them.
+     */
+    of: (mac: Mac): DhcpPacket[] => [...strangers.of(mac), ...enrolled.of(mac)].sort((a, b) => a.at - b.at),
 
     /** The last packet that came from this MAC. */
     newest: (mac: Mac): DhcpPacket | undefined => enrolled.newest(mac) ?? strangers.newest(mac),

@@ -48,6 +48,12 @@ t.test('the last packets of a MAC are kept: 64, of a stranger 16', async (t) => 
   t.same(times(ring.of(OTHER)), range(84, 100))
 })
 
+t.test('what was noted together comes back in the order of time', async (t) => {
+  const ring = createPacketRing()
+  for (const at of [1, 3, 2, 4]) ring.note({ ...aPacket({ at }), mac: MAC, enrolled: at % 2 === 0 })
+  t.same(times(ring.of(MAC)), [1, 2, 3, 4])
+})
+
 t.test('the newest is the last that came, whatever went out since', async (t) => {
   const ring = createPacketRing()
   for (const [at, direction] of [

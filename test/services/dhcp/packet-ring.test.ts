@@ -3,15 +3,10 @@ import fc from 'fast-check'
 import t from 'tap'
 import { createPacketRing } from '../../../services/dhcp/packet-ring.ts'
 import type { DhcpPacket } from '../../../src/domain/packet.ts'
-import { aPacket } from '../../support/dhcp.ts'
+import { aMac, aPacket } from '../../support/dhcp.ts'
 
 const MAC = '52:54:00:00:00:01'
 const OTHER = '52:54:00:00:00:02'
-const mac = (n: number) =>
-  n
-    .toString(16)
-    .padStart(12, '0')
-    .replace(/..(?!$)/g, '$&:')
 const times = (packets: readonly DhcpPacket[]) => packets.map(({ at }) => at)
 const range = (from: number, to: number) => Array.from({ length: to - from }, (_, index) => from + index)
 
@@ -74,11 +69,11 @@ t.test('a flood of forged MACs leaves enrolled machines all they have', async (t
   const before = ring.of(MAC)
   const flood = aPacket({ decision: 'not enrolled' })
   const memory = process.memoryUsage()
-  for (const n of range(0, 100_000)) ring.note({ ...flood, at: n, mac: mac(n), enrolled: false })
+  for (const n of range(1000, 101_000)) ring.note({ ...flood, at: n, mac: aMac(n), enrolled: false })
   t.same(ring.of(MAC), before)
   t.same(ring.of(OTHER), [], 'other strangers go')
   t.equal(ring.macs().length, 1 + 4096)
-  t.same(ring.macs().slice(0, 2), [mac(99_999), mac(99_998)], 'those that spoke last are known')
+  t.same(ring.macs().slice(0, 2), [aMac(100_999), aMac(100_998)], 'those that spoke last are known')
   t.ok(process.memoryUsage().external - memory.external < 2 ** 20, 'no memory is taken for it')
 })
 

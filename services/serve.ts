@@ -114,7 +114,7 @@ export async function serve(args: string[]): Promise<void> {
       standDown: () => null
     }),
     conflict: () => null,
-    watch: () => ({ state: 'unknown', servers: [] })
+    watch: () => ({ state: 'probing', servers: [] })
   }
   const api = await startApi({ ...common, token, wake, images, inherited, dhcp: insight })
   log.info({ url, link, loaders: [...loaders.keys()] }, 'serving')

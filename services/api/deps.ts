@@ -14,6 +14,7 @@ import type {
 import type { Logger } from 'pino'
 import type { DhcpVerdict } from '../../src/decide/dhcp.ts'
 import type { SeenClient, SeenServer } from '../../src/decide/dhcp-seen.ts'
+import type { WatchStatus } from '../../src/decide/dhcp-watch.ts'
 import type { Fresh, ProvisionFacts } from '../../src/decide/provision.ts'
 import { AppError } from '../../src/domain/error.ts'
 import type { Image } from '../../src/domain/image.ts'
@@ -67,16 +68,7 @@ export type DhcpInsight = {
   /** Who else was just found to hold the address; null: nobody. `mac` null: unknown who. */
   conflict(ip: Ip): { mac: Mac | null } | null
   /** Other DHCP servers on the link, harmless ones too, and what that means for us. */
-  watch(): { state: string; servers: readonly OtherServer[] }
-}
-
-export type OtherServer = {
-  address: Ip
-  mac: Mac | null
-  kind: string
-  firstSeenAt: number
-  lastSeenAt: number
-  harmless: boolean
+  watch(): WatchStatus
 }
 
 export type App = FastifyInstance<

@@ -2,9 +2,9 @@
 
 import type { DhcpExplanation } from '../../src/decide/dhcp-explain.ts'
 import { readable, type SeenClient, type SeenServer } from '../../src/decide/dhcp-seen.ts'
+import type { DhcpServer } from '../../src/decide/dhcp-watch.ts'
 import type { Node } from '../../src/domain/node.ts'
 import type { DhcpPacket } from '../../src/domain/packet.ts'
-import type { OtherServer } from './deps.ts'
 import { time, type Json } from './views.ts'
 
 export function explanationView(
@@ -80,11 +80,13 @@ export function serverView({ address, firstAt, lastAt, answers, answer }: SeenSe
   }
 }
 
-export function otherView(server: OtherServer): Json {
+export function otherView(server: DhcpServer): Json {
   return {
     address: server.address,
     mac: server.mac,
     kind: server.kind,
+    seen_by: server.seenBy,
+    twin: server.twin,
     harmless: server.harmless,
     first_seen_at: time(server.firstSeenAt),
     last_seen_at: time(server.lastSeenAt)

@@ -16,6 +16,7 @@ import { createApply } from '../../../services/store/apply.ts'
 import { createFacts } from '../../../services/store/facts.ts'
 import { openStore } from '../../../services/store/open.ts'
 import type { DhcpFacts } from '../../../src/decide/dhcp.ts'
+import type { WatchStatus } from '../../../src/decide/dhcp-watch.ts'
 import type { Change } from '../../../src/domain/change.ts'
 import { anImage } from '../../support/builders.ts'
 
@@ -60,7 +61,7 @@ export function someDeps(given: Parameters<typeof aConfig>[1] = {}) {
   const ring = createPacketRing()
   const seen = createObservations({ ring, now: Date.now })
   /** What the parts that look around have found. */
-  const around: { conflict: DhcpFacts['conflict']; watch: ReturnType<ApiDeps['dhcp']['watch']> } = {
+  const around: { conflict: DhcpFacts['conflict']; watch: WatchStatus } = {
     conflict: null,
     watch: { state: 'alone', servers: [] }
   }

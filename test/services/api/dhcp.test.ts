@@ -238,8 +238,9 @@ t.test('the status: how we are there, what is left, who else is there', async (t
     lease('192.0.2.200', later),
     lease('192.0.2.201', 1)
   ])
-  const server = { address: '192.0.2.5', mac: STRANGER, kind: 'dhcp', harmless: false }
-  api.around.watch = { state: 'foreign', servers: [{ ...server, firstSeenAt: 1000, lastSeenAt: 2000 }] }
+  const server = { address: '192.0.2.5', mac: STRANGER, kind: 'dhcp', twin: false, harmless: false } as const
+  const seen = { seenBy: 'probe', firstSeenAt: 1000, lastSeenAt: 2000 } as const
+  api.around.watch = { state: 'foreign', servers: [{ ...server, ...seen }] }
   t.same((await api.ask('GET', '/v1/dhcp/status')).body, {
     mode: 'listen',
     interface: 'lo',
@@ -266,6 +267,7 @@ t.test('the status: how we are there, what is left, who else is there', async (t
       servers: [
         {
           ...server,
+          seen_by: 'probe',
           first_seen_at: '1970-01-01T00:00:01.000000+00:00',
           last_seen_at: '1970-01-01T00:00:02.000000+00:00'
         }

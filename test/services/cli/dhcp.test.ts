@@ -116,10 +116,10 @@ t.test('leases, status, and who is seen', async (t) => {
   t.match(alone.out, /^other DHCP servers +none \(alone\)$/m)
   t.match(alone.out, /^received +3$/m)
   t.match(alone.out, /^192\.0\.2\.0\/24 +- +192\.0\.2\.100 to 192\.0\.2\.199, 1 of 100 taken +-/m)
-  const times = { firstSeenAt: 1000, lastSeenAt: 2000 }
+  const seenSo = { seenBy: 'probe', twin: false, firstSeenAt: 1000, lastSeenAt: 2000 } as const
   b.around.watch = {
     state: 'foreign',
-    servers: [{ address: '192.0.2.5', mac: SECOND, kind: 'dhcp', harmless: false, ...times }]
+    servers: [{ address: '192.0.2.5', mac: SECOND, kind: 'dhcp', harmless: false, ...seenSo }]
   }
   t.match(
     (await b.run('dhcp', 'status')).out,

@@ -11,6 +11,7 @@ import {
   type DhcpSettings,
   type DhcpVerdict
 } from '../../src/decide/dhcp.ts'
+import { decisionOf } from '../../src/decide/dhcp-explain.ts'
 import { placeOf } from '../../src/decide/dhcp-place.ts'
 import { addressShown, decideProxyDhcp, type ProxyDoor } from '../../src/decide/proxy-dhcp.ts'
 import { macFromBytes, type Ip, type Mac } from '../../src/wire/address.ts'
@@ -69,7 +70,8 @@ const MOST_AT_ONCE = 512
 /** Strangers' packets that are looked into in a second, beside ten for each address that they may get. */
 const STRANGERS_A_SECOND = 1000
 const STRANGERS_TOLD_MILLISECONDS = 10_000
-const EVERYBODY = '255.255.255.255'
+const EVERYBODY: Ip = '255.255.255.255'
+const UNREAD = 'no answer: no port with this MAC is enrolled'
 
 /** What decisions are told of us. */
 export function dhcpSettings({ network, http }: DhcpDeps['config']): DhcpSettings {
@@ -135,7 +137,7 @@ export function startDhcp(deps: DhcpDeps): { counters: Readonly<DhcpCounters>; c
     const { mac, at } = arrived
     counters.ignored++
     unanswered++
-    if (mac !== '' && !tooMany(at)) note(arrived, 'not-enrolled')
+    if (mac !== '' && !tooMany(at)) note(arrived, UNREAD)
     if (mac !== '' && !log.isLevelEnabled('debug')) return
     const request = decode(arrived)
     if (!request) return
@@ -176,7 +178,7 @@ export function startDhcp(deps: DhcpDeps): { counters: Readonly<DhcpCounters>; c
     const decided = commit(() => requests.map((one) => decide(one.request, one.arrived)))
     const milliseconds = Math.round((performance.now() - started) * 10) / 10
     for (const { request, verdict, nodeUuid, arrived } of decided) {
-      note(arrived, 'reply' in verdict ? verdict.reason : `no answer: ${verdict.reason}`)
+      note(arrived, decisionOf(verdict))
       if ('reply' in verdict && mode !== 'listen') send(request, verdict, arrived)
       else counters.ignored++
       logDecision(request, verdict, milliseconds)
@@ -269,7 +271,7 @@ export function startDhcp(deps: DhcpDeps): { counters: Readonly<DhcpCounters>; c
       from: { address: settings.address, port: arrived.port },
       to: { address, port },
       bytes,
-      decision: verdict.reason
+      decision: decisionOf(verdict)
     })
     socket.send(bytes, port, address, (error) => {
       if (error) log.warn({ mac: request.chaddr, to: address, error: error.message }, 'DHCP answer not sent')

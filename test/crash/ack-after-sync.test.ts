@@ -2,6 +2,7 @@
 
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { decodeDhcp } from '../../src/wire/dhcp.ts'
 import type { Serve } from '../services/dhcp/serve.ts'
@@ -27,7 +28,12 @@ async function trace(t: Test, acks: number, sabotage?: Serve['sabotage']): Promi
   await crowd('load', acks)
   await crowd('settle')
   await server.stop()
-  return readFileSync(file, 'latin1').trim().split('\n')
+  // strace outlives it, and writes the rest then.
+  for (;;) {
+    const lines = readFileSync(file, 'latin1').trim().split('\n')
+    if (lines.some((line) => line.startsWith(`${server.pid} `) && line.includes('+++ exited'))) return lines
+    await sleep(50)
+  }
 }
 
 /** The buffers in a line, and paths. */

@@ -32,6 +32,9 @@ export const defaults: RackOptions = {
   bootFirst: 'network'
 }
 
+/** What the MACs of all machines of all racks begin with. */
+export const machineMacs = '52:54:00:5e:ed:'
+
 /** One machine and its BMC. Files lie in the rack's folder. */
 export type MachinePlan = {
   name: string
@@ -154,7 +157,7 @@ function planMachine(
     bootOrder: options.bootFirst === 'network' ? ['network', 'disk'] : ['disk', 'network'],
     uuid: `5eed0000-0000-4000-8000-0000000000${hex}`,
     serial: `SEED${String(number).padStart(4, '0')}`,
-    mac: `52:54:00:5e:ed:${hex}`,
+    mac: `${machineMacs}${hex}`,
     tap: `tap-${name}`,
     disk: at(`${name}.disk`),
     efiVariables: at(`${name}.efivars`),

@@ -43,7 +43,11 @@ cli
   .command('up')
   .description('put the rack up and deploy every machine; again: finish or do nothing')
   .option('--nodes <n>', `number of machines (${defaults.nodes})`, wholeNumber)
-  .option('--firmware <list>', `firmware of the machines, in turn (${defaults.firmware})`, list<Firmware>)
+  .option(
+    '--firmware <list>',
+    `bios, uefi, http (UEFI without PXE), in turn (${defaults.firmware})`,
+    list<Firmware>
+  )
   .option('--memory <MiB>', `memory of each (${defaults.memoryMiB})`, wholeNumber)
   .option('--disk <GiB>', `disk of each (${defaults.diskGiB})`, wholeNumber)
   .option('--boot-order <first>', `what machines try first: network or disk (${defaults.bootFirst})`)

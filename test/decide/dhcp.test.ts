@@ -105,7 +105,7 @@ const hardBios = says('discover', {
 const unknownArch = says('discover', { vendorClass: 'PXEClient', clientArchitectures: [4711] })
 
 const script = (query: string) => `http://192.0.2.1/boot/script?mac=${MAC}&${query}`
-const GUID = 'uuid=44332211-6655-8877-99aa-bbccddeeff00'
+const GUID = 'uuid=0000ed5e-0000-0040-8000-000000000001'
 
 type Expected =
   | { ignore: DhcpIgnored; events?: number }

@@ -7,7 +7,6 @@ import { aRequest, recorded } from '../support/dhcp.ts'
 
 const MAC = '52:54:00:00:00:01'
 const SCRIPT = `http://192.0.2.1/boot/script?mac=${MAC}`
-const GUID = '44332211-6655-8877-99aa-bbccddeeff00'
 
 const asking = (options: DhcpOptions, chaddr = MAC): DhcpMessage => aRequest({ chaddr, options })
 const pxe = (arch: number): DhcpMessage =>
@@ -27,17 +26,23 @@ const cases: Record<string, { request: DhcpMessage; is: FirmwareName; takes: Boo
   'SeaBIOS with the iPXE ROM of QEMU': {
     request: recorded('seabios-ipxe-discover'),
     is: 'ipxe',
-    takes: url(`/boot/script?mac=52:54:00:dc:00:02&uuid=${GUID}&client=ipxe&arch=0`)
+    takes: url(
+      '/boot/script?mac=52:54:00:5e:ed:01&uuid=0000ed5e-0000-0040-8000-000000000001&client=ipxe&arch=0'
+    )
   },
   'our iPXE on SeaBIOS': {
     request: recorded('ipxe-bios-discover'),
     is: 'ipxe',
-    takes: url(`/boot/script?mac=52:54:00:dc:00:02&uuid=${GUID}&client=ipxe&arch=0`)
+    takes: url(
+      '/boot/script?mac=52:54:00:dc:00:02&uuid=44332211-6655-8877-99aa-bbccddeeff00&client=ipxe&arch=0'
+    )
   },
   'our iPXE on OVMF': {
     request: recorded('ipxe-uefi-discover'),
     is: 'ipxe',
-    takes: url(`/boot/script?mac=52:54:00:dc:00:03&uuid=${GUID}&client=ipxe&arch=7`)
+    takes: url(
+      '/boot/script?mac=52:54:00:5e:ed:03&uuid=0000ed5e-0000-0040-8000-000000000003&client=ipxe&arch=7'
+    )
   },
   'OVMF, PXE': { request: recorded('ovmf-pxe-discover'), is: 'pxe-uefi', takes: tftp('snponly.efi') },
   'OVMF, PXE, when it takes the offer': {

@@ -5,7 +5,17 @@ import { checkBase64, checkHostname, hostnameOf } from '../../src/decide/persona
 import { decideProvision } from '../../src/decide/provision.ts'
 import { AppError } from '../../src/domain/error.ts'
 import type { Order } from '../../src/domain/order.ts'
-import { base, fresh, imageNamed, nodeNamed, provisionFacts, type ApiDeps, type App } from './deps.ts'
+import {
+  base,
+  checkAlone,
+  DESPITE_FOREIGN_DHCP,
+  fresh,
+  imageNamed,
+  nodeNamed,
+  provisionFacts,
+  type ApiDeps,
+  type App
+} from './deps.ts'
 import { missing } from './keypairs.ts'
 import { deploymentView, type Json } from './views.ts'
 
@@ -34,8 +44,11 @@ export function deploymentRoutes(app: App, deps: ApiDeps): void {
       at
     )
 
-  app.post('/v1/deployments', { schema: { body: DeploymentBody } }, async (request, reply) => {
+  const started = Type.Object(DESPITE_FOREIGN_DHCP, { additionalProperties: false })
+  const schema = { body: DeploymentBody, querystring: started }
+  app.post('/v1/deployments', { schema }, async (request, reply) => {
     const { body } = request
+    checkAlone(deps, request.query)
     const idents = [...(body.nodes ?? []), ...(body.node === undefined ? [] : [body.node])]
     if (idents.length === 0) throw new AppError('bad-request', 'say which: "node" or "nodes"')
     const hostname = body.hostname ?? null

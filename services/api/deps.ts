@@ -12,6 +12,7 @@ import type {
   RawServerDefault
 } from 'fastify'
 import type { Logger } from 'pino'
+import { Type } from 'typebox'
 import type { DhcpVerdict } from '../../src/decide/dhcp.ts'
 import type { SeenClient, SeenServer } from '../../src/decide/dhcp-seen.ts'
 import type { Fresh, ProvisionFacts } from '../../src/decide/provision.ts'
@@ -25,6 +26,7 @@ import type { Config } from '../config.ts'
 import type { Apply } from '../store/apply.ts'
 import type { Facts } from '../store/facts.ts'
 import type { Store } from '../store/open.ts'
+import { flag } from './lists.ts'
 
 export type ApiDeps = {
   config: Config
@@ -68,6 +70,8 @@ export type DhcpInsight = {
   conflict(ip: Ip): { mac: Mac | null } | null
   /** Other DHCP servers on the link, harmless ones too, and what that means for us. */
   watch(): { state: string; servers: readonly OtherServer[] }
+  /** The DHCP server on the link that must not be there, in words; null: there is none. */
+  intruder(): string | null
 }
 
 export type OtherServer = {
@@ -90,6 +94,20 @@ export type App = FastifyInstance<
 /** `http://host` as the client wrote it: links lead back by the way it came. */
 export function base(request: Pick<FastifyRequest, 'host' | 'protocol'>): string {
   return `${request.protocol}://${request.host || 'localhost'}`
+}
+
+/** `despite_foreign_dhcp` of what starts a deployment: the caller knows of the other server. */
+export const DESPITE_FOREIGN_DHCP = { despite_foreign_dhcp: Type.Optional(Type.String()) }
+
+/** A machine that boots beside another DHCP server may get that one's address and boot file. AppError `foreign-dhcp`. */
+export function checkAlone({ dhcp }: Pick<ApiDeps, 'dhcp'>, query: { despite_foreign_dhcp?: string }): void {
+  const intruder = dhcp.intruder()
+  if (intruder === null || flag(query.despite_foreign_dhcp ?? 'false')) return
+  throw new AppError(
+    'foreign-dhcp',
+    `There is ${intruder}, and a machine that boots now may get its answer instead of ours. Stop that server; or name it in ` +
+      '"network.dhcp.tolerate", if it has other machines; or ask with despite_foreign_dhcp=true'
+  )
 }
 
 /** By UUID or name; AppError `not-found`. */

@@ -14,7 +14,17 @@ import { AppError } from '../../src/domain/error.ts'
 import type { Node } from '../../src/domain/node.ts'
 import { hostnameOf, readConfigDrive } from '../../src/decide/personality.ts'
 import { enrolmentEvent } from '../../src/decide/inventory.ts'
-import { base, fresh, imageNamed, nodeNamed, provisionFacts, type ApiDeps, type App } from './deps.ts'
+import {
+  base,
+  checkAlone,
+  DESPITE_FOREIGN_DHCP,
+  fresh,
+  imageNamed,
+  nodeNamed,
+  provisionFacts,
+  type ApiDeps,
+  type App
+} from './deps.ts'
 import { Ident } from './nodes.ts'
 import { statesView, type Json } from './views.ts'
 
@@ -39,9 +49,10 @@ export function stateRoutes(app: App, deps: ApiDeps): void {
     },
     { additionalProperties: false }
   )
+  const ProvisionQuery = Type.Object(DESPITE_FOREIGN_DHCP, { additionalProperties: false })
   app.put(
     '/v1/nodes/:ident/states/provision',
-    { schema: { params: Ident, body: ProvisionBody } },
+    { schema: { params: Ident, body: ProvisionBody, querystring: ProvisionQuery } },
     async (request, reply) => {
       const { target, configdrive } = request.body
       if (!Object.hasOwn(LEGAL, target))
@@ -52,6 +63,7 @@ export function stateRoutes(app: App, deps: ApiDeps): void {
       if (Array.isArray(request.body.deploy_steps) && request.body.deploy_steps.length > 0)
         throw new AppError('bad-request', 'deploy_steps are not supported; leave them out')
       const verb = target as ProvisionVerb
+      if (verb === 'active' || verb === 'rebuild') checkAlone(deps, request.query)
       const uuid = store.commit(() => {
         const node = nodeNamed(facts, request.params.ident)
         const deploy = verb === 'active' || verb === 'rebuild' ? deploySpec(node, configdrive) : null

@@ -121,6 +121,7 @@ function nodeCommands(program: Command, command: AddCommand): void {
     .option('--hostname <name>', 'host name; the name of the node when absent')
     .option('--metadata <file>', 'JSON document for os-collect-config')
     .option('--wait', 'show what happens until it is done')
+    .option('--despite-foreign-dhcp', 'although another DHCP server is on the link')
   const verbs: [string, string, string][] = [
     ['undeploy', 'deleted', 'switch off and make available again; ends a deployment under way'],
     ['manage', 'manage', "verify the BMC's address and password"],

@@ -188,6 +188,7 @@ export type DeployOptions = {
   hostname?: string
   metadata?: string
   wait?: boolean
+  despiteForeignDhcp?: boolean
 }
 
 type Deployment = Json & { uuid: string; node_name: string | null; node_uuid: string }
@@ -208,7 +209,8 @@ export async function deployNodes(
     ...(options.metadata === undefined ? {} : { metadata: readJson(options.metadata) })
   }
   const after = options.wait ? await lastEventId(client) : 0
-  const answer = await client.ask('POST', '/v1/deployments', body)
+  const path = `/v1/deployments${options.despiteForeignDhcp ? '?despite_foreign_dhcp=true' : ''}`
+  const answer = await client.ask('POST', path, body)
   const deployments = answer['deployments'] as Deployment[]
   if (!options.wait) {
     if (out.asJson) out.json(answer)

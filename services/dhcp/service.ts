@@ -32,8 +32,8 @@ export type DhcpService = {
   dryRun(request: DhcpMessage): DhcpVerdict
   conflict(ip: Ip): { mac: Mac | null } | null
   watch(): WatchStatus
-  /** Why nobody may start afresh with us now, for people; null: all may. */
-  standDown(): string | null
+  /** The DHCP server on the link that must not be there, in words; null: there is none. */
+  intruder(): string | null
   close(): Promise<void>
 }
 
@@ -96,14 +96,19 @@ export function startDhcpService(deps: DhcpServiceDeps): DhcpService {
     store.commit(() => apply([{ event: { ...event, detail: { state, servers } } }]))
   }
 
-  function standDown(): string | null {
+  function intruder(): string | null {
     if (!exclusive || mode === 'listen') return null
-    const status = watch.status()
-    const [first] = intruders(status)
-    if (first)
-      return `another DHCP server is on this link: ${first.address}${first.mac ? ` (${first.mac})` : ''}`
-    const strange = away === null || away > SHORT_PAUSE_MILLISECONDS
-    return status.state === 'probing' && strange ? 'still looking for other DHCP servers on this link' : null
+    const [first] = intruders(watch.status())
+    if (!first) return null
+    const { address, mac, kind } = first
+    return `another ${kind === 'proxy' ? 'proxyDHCP' : 'DHCP'} server on ${link.interface}: ${address}${mac ? ` (${mac})` : ''}`
+  }
+
+  const strange = away === null || away > SHORT_PAUSE_MILLISECONDS
+  function standDown(): string | null {
+    const found = intruder()
+    if (found !== null || !exclusive || mode === 'listen') return found
+    return strange && watch.status().state === 'probing' ? 'still looking for other DHCP servers' : null
   }
 
   const conflict = (ip: Ip) => probe.conflict(ip)
@@ -134,7 +139,7 @@ export function startDhcpService(deps: DhcpServiceDeps): DhcpService {
     dryRun,
     conflict,
     watch: watch.status,
-    standDown,
+    intruder,
     async close() {
       probe.close()
       await Promise.all([watch.close(), server.close()])

@@ -60,8 +60,13 @@ export function someDeps(given: Parameters<typeof aConfig>[1] = {}) {
   const ring = createPacketRing()
   const seen = createObservations({ ring, now: Date.now })
   /** What the parts that look around have found. */
-  const around: { conflict: DhcpFacts['conflict']; watch: ReturnType<ApiDeps['dhcp']['watch']> } = {
+  const around: {
+    conflict: DhcpFacts['conflict']
+    watch: ReturnType<ApiDeps['dhcp']['watch']>
+    intruder: string | null
+  } = {
     conflict: null,
+    intruder: null,
     watch: { state: 'alone', servers: [] }
   }
   const deps: ApiDeps = {
@@ -114,7 +119,8 @@ export function someDeps(given: Parameters<typeof aConfig>[1] = {}) {
         leaseNow: Date.now
       }),
       conflict: () => around.conflict,
-      watch: () => around.watch
+      watch: () => around.watch,
+      intruder: () => around.intruder
     }
   }
   return {

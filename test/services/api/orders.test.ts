@@ -290,3 +290,26 @@ t.test('key pairs: checked, the same again is no fault', async (t) => {
     faultstring: /none at all/
   })
 })
+
+t.test('nothing is deployed beside another DHCP server, unless its being there is known', async (t) => {
+  const api = prepared({ instanceInfo: { image_source: 'tiny' } })
+  t.teardown(() => api.close())
+  api.around.intruder = 'another DHCP server on lan0: 192.0.2.66 (52:54:00:00:00:66)'
+  const order = { nodes: ['ctl-1'], image: 'tiny' }
+  const asked: [string, string, object][] = [
+    ['POST', '/v1/deployments', order],
+    ['PUT', '/v1/nodes/ctl-1/states/provision', { target: 'active' }]
+  ]
+  for (const [method, path, body] of asked) {
+    const refused = await api.ask(method, path, body)
+    t.equal(refused.status, 409, path)
+    t.match(
+      fault(refused),
+      { code: 'foreign-dhcp', faultstring: /192\.0\.2\.66 .*tolerate.*despite_foreign_dhcp/ },
+      path
+    )
+    t.equal(api.deps.facts.latestOrder(NODE), null, 'nothing is ordered')
+  }
+  t.equal((await api.ask('POST', '/v1/deployments?despite_foreign_dhcp=true', order)).status, 202)
+  t.match(api.deps.facts.latestOrder(NODE), { kind: 'deploy', state: 'open' })
+})

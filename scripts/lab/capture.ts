@@ -1,6 +1,7 @@
 // The packets of the machines' LAN, recorded by tcpdump at the bridge and read back.
 import { readFileSync, rmSync, statSync } from 'node:fs'
 import { formatIp } from '../../src/wire/address.ts'
+import { decodeFrames } from '../../src/wire/pcap.ts'
 import { until } from './lab.ts'
 import type { RackPlan } from './plan.ts'
 import { inNamespace, startDetached, stopRecorded } from './process.ts'
@@ -24,9 +25,9 @@ export async function startCapture(rack: RackPlan): Promise<void> {
     ]),
     rack.capture
   )
-  // The file's header is written when tcpdump hears already.
+  // The file gets its header when tcpdump hears already.
   await until(
-    () => (statSync(pcap, { throwIfNoEntry: false })?.size ?? 0) >= fileHeader,
+    () => (statSync(pcap, { throwIfNoEntry: false })?.size ?? 0) > 0,
     `tcpdump does not record; see ${log}`
   )
 }
@@ -51,31 +52,10 @@ export type Packet = {
   payload: Buffer
 }
 
-/** @throws Error when `file` is not such a recording */
+/** The UDP and TCP of a recording, which may still go on. @throws WireError when `file` is none */
 export function readCapture(file: string): Packet[] {
-  const bytes = readFileSync(file)
-  if (bytes.length < fileHeader || bytes.readUInt32LE(0) !== pcapMagic || bytes.readUInt32LE(20) !== ethernet)
-    throw new Error(`${file} is not a recording of Ethernet by tcpdump`)
-  const packets: Packet[] = []
-  for (let at = fileHeader; at + recordHeader <= bytes.length;) {
-    const start = at + recordHeader
-    const end = start + bytes.readUInt32LE(at + 8)
-    // The last record of a recording that still goes on may be incomplete.
-    if (end > bytes.length) break
-    const milliseconds = bytes.readUInt32LE(at) * 1000 + bytes.readUInt32LE(at + 4) / 1000
-    const packet = readFrame(bytes.subarray(start, end), milliseconds)
-    if (packet) packets.push(packet)
-    at = end
-  }
-  return packets
+  return decodeFrames(readFileSync(file)).flatMap(({ at, bytes }) => readFrame(bytes, at) ?? [])
 }
-
-// pcap file: header of 24 bytes (magic, …, link type at 20), then per packet 16 bytes (seconds, microseconds, bytes
-// that follow, length of the packet) and its bytes.
-const fileHeader = 24
-const recordHeader = 16
-const pcapMagic = 0xa1b2c3d4
-const ethernet = 1
 
 const ipv4 = 0x0800
 const protocols: Record<number, Packet['protocol']> = { 6: 'tcp', 17: 'udp' }

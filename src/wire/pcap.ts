@@ -110,6 +110,32 @@ function checksum(total: number): number {
  */
 export function decodePcap(input: Uint8Array): UdpPacket[] {
   const file = Buffer.from(input.buffer, input.byteOffset, input.byteLength)
+  const found: UdpPacket[] = []
+  for (const { at, link, start, end } of records(file)) {
+    if (end > file.length) throw new WireError('pcap-short', file.length, 'the last packet is cut off')
+    const datagram = link === LINK_RAW ? start : ipv4Of(file, start, end)
+    const udp = datagram === undefined ? undefined : udpOf(file, datagram, end)
+    if (udp) found.push({ at, ...udp })
+  }
+  return found
+}
+
+/**
+ * File of link type Ethernet → its frames, each as far as it was captured; `at` as in `UdpPacket`. A last one that is cut off is left
+ * out: the file may still grow. WireError for a file of another kind.
+ */
+export function decodeFrames(input: Uint8Array): { at: number; bytes: Buffer }[] {
+  const file = Buffer.from(input.buffer, input.byteOffset, input.byteLength)
+  const found: { at: number; bytes: Buffer }[] = []
+  for (const { at, link, start, end } of records(file)) {
+    if (link !== LINK_ETHERNET) throw new WireError('pcap-link', 20, `link type ${link} is not Ethernet`)
+    if (end <= file.length) found.push({ at, bytes: file.subarray(start, end) })
+  }
+  return found
+}
+
+/** Where each packet's bytes are in the file; the last one's end may be beyond it. */
+function* records(file: Buffer): Generator<{ at: number; link: number; start: number; end: number }> {
   if (file.length < FILE_HEADER)
     throw new WireError('pcap-short', file.length, 'no whole header of a capture')
   const little = [MAGIC, MAGIC_NANOSECONDS].includes(file.readUInt32LE(0))
@@ -121,18 +147,14 @@ export function decodePcap(input: Uint8Array): UdpPacket[] {
   if (link !== LINK_ETHERNET && link !== LINK_RAW)
     throw new WireError('pcap-link', 20, `link type ${link} is neither Ethernet nor RAW`)
   const perMillisecond = magic === MAGIC ? 1e3 : 1e6
-  const found: UdpPacket[] = []
-  for (let start = FILE_HEADER; start < file.length;) {
-    const content = start + PACKET_HEADER
-    const end = content <= file.length ? content + u32(start + 8) : Infinity
-    if (end > file.length) throw new WireError('pcap-short', file.length, 'the last packet is cut off')
-    const at = u32(start) * 1000 + u32(start + 4) / perMillisecond
-    const datagram = link === LINK_RAW ? content : ipv4Of(file, content, end)
-    const udp = datagram === undefined ? undefined : udpOf(file, datagram, end)
-    if (udp) found.push({ at, ...udp })
-    start = end
+  for (let header = FILE_HEADER; header < file.length;) {
+    const start = header + PACKET_HEADER
+    const whole = start <= file.length
+    const end = whole ? start + u32(header + 8) : Infinity
+    const at = whole ? u32(header) * 1000 + u32(header + 4) / perMillisecond : 0
+    yield { at, link, start, end }
+    header = end
   }
-  return found
 }
 
 /** Where the IPv4 packet of an Ethernet frame begins; undefined: it carries something else. */

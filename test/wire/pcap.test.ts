@@ -10,7 +10,7 @@ import t from 'tap'
 import { formatIp } from '../../src/wire/address.ts'
 import { decodeDhcp } from '../../src/wire/dhcp.ts'
 import { MESSAGE_TYPES } from '../../src/wire/dhcp-options.ts'
-import { decodePcap, encodePcap, type UdpPacket } from '../../src/wire/pcap.ts'
+import { decodeFrames, decodePcap, encodePcap, type UdpPacket } from '../../src/wire/pcap.ts'
 import { WireError } from '../../src/wire/wire-error.ts'
 import { recordedBytes } from '../support/dhcp.ts'
 import { mutate, seededRandom } from '../support/mutate.ts'
@@ -183,8 +183,11 @@ t.test(
         u32(250_000_000, 28)
         u32(frame.length, 32)
         u32(frame.length, 36)
-        const found = plain(decodePcap(Buffer.concat([file, frame])))
-        t.same(found, taken ? [packet({ at: 1_800_000_000_250 })] : [], name)
+        const whole = Buffer.concat([file, frame])
+        t.same(plain(decodePcap(whole)), taken ? [packet({ at: 1_800_000_000_250 })] : [], name)
+        t.same(decodeFrames(whole), [{ at: 1_800_000_000_250, bytes: frame }], `${name}, as a frame`)
+        const growing = Buffer.concat([whole, whole.subarray(24, -1)])
+        t.same(decodeFrames(growing), decodeFrames(whole), `${name}, and the next one not yet whole`)
       }
   }
 )
@@ -209,6 +212,7 @@ t.test('what is no capture, and no packet', async (t) => {
   }
   t.throws(() => decodePcap(change(0, 0x0a0d0d0a)), { code: 'pcap-magic' }, 'pcapng')
   t.throws(() => decodePcap(change(20, 113)), { code: 'pcap-link' }, 'Linux cooked')
+  t.throws(() => decodeFrames(whole), { code: 'pcap-link' }, 'RAW has no frames')
   t.throws(
     () => decodePcap(change(24 + 16 + 24, 0xffff0000)),
     { code: 'pcap-datagram' },

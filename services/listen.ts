@@ -245,15 +245,18 @@ async function bindToOnlyLink(link: Link, port: number, client: boolean): Promis
   return { receive: [all, send], send }
 }
 
+/** We send to addresses only, and asking the resolver what each of them means costs as much as sending. */
+const asItIs: NonNullable<dgram.SocketOptions['lookup']> = (address, _, found) => found(null, address, 4)
+
 async function adoptUdp(fd: number): Promise<dgram.Socket> {
-  const socket = dgram.createSocket('udp4')
+  const socket = dgram.createSocket({ type: 'udp4', lookup: asItIs })
   await bound(socket, () => socket.bind({ fd }), `descriptor ${fd}`)
   socket.setRecvBufferSize(RECEIVE_BUFFER_BYTES)
   return socket
 }
 
 async function bindUdp(address: Ip, port: number, reuseAddr: boolean): Promise<dgram.Socket> {
-  const socket = dgram.createSocket({ type: 'udp4', reuseAddr })
+  const socket = dgram.createSocket({ type: 'udp4', reuseAddr, lookup: asItIs })
   await bound(socket, () => socket.bind({ address, port, exclusive: true }), `UDP ${address}:${port}`)
   socket.setRecvBufferSize(RECEIVE_BUFFER_BYTES)
   return socket

@@ -3,7 +3,6 @@
 
 import { randomBytes } from 'node:crypto'
 import { parseArgs } from 'node:util'
-import { pino } from 'pino'
 import { machineUrl, type BootSettings } from '../src/decide/boot-file.ts'
 import { bmcAccess } from '../src/domain/bmc-access.ts'
 import { AppError } from '../src/domain/error.ts'
@@ -17,6 +16,7 @@ import { startLeaseClock } from './clock.ts'
 import { loadConfig } from './config.ts'
 import { startDhcpService } from './dhcp/service.ts'
 import { startImages } from './images/images.ts'
+import { openLog } from './log.ts'
 import { linkMac, startLinkWatch } from './link.ts'
 import { inheritedSockets, listenDatagrams, listenDhcp, listenOptions } from './listen.ts'
 import { metadataRoutes } from './metadata/routes.ts'
@@ -33,7 +33,7 @@ const ADDRESS_PATIENCE_MILLISECONDS = 3000
 /** Runs `seedling serve`; resolves when everything serves. AppError when the configuration or the host does not allow it. */
 export async function serve(args: string[]): Promise<void> {
   const config = loadConfig(configFile(args))
-  const log = pino({ level: config.log.level, timestamp: pino.stdTimeFunctions.isoTime })
+  const log = openLog(config.log.level)
   log.info({ config, node: process.version, pid: process.pid }, 'starting')
 
   const store = openStore(config.dataDir)

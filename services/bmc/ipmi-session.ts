@@ -7,6 +7,7 @@ import { createSocket, type Socket } from 'node:dgram'
 import { lookup } from 'node:dns/promises'
 import { isIP } from 'node:net'
 import type { Logger } from 'pino'
+import type { LoginWay } from '../../src/domain/bmc.ts'
 import type { AppError } from '../../src/domain/error.ts'
 import { cannotSend, stopping } from '../../src/decide/bmc-failure.ts'
 import {
@@ -31,8 +32,8 @@ export type IpmiDeps = {
 export type Answer = Extract<SessionOutcome, { kind: 'reply' | 'no-answer' }>
 
 export type IpmiSession = {
-  /** Logs in; resolves with the cipher suite in use. Call once, first. */
-  open(deadlineAt: number): Promise<number>
+  /** Logs in; resolves with what worked. Call once, first. */
+  open(deadlineAt: number): Promise<LoginWay>
   request(request: SessionRequest, deadlineAt: number): Promise<Answer>
   /** Cuts short what is under way, closes the session on the BMC (waiting a little for its answer), frees the socket. */
   close(): Promise<void>
@@ -107,7 +108,7 @@ export function ipmiSession(settings: SessionSettings, deps: IpmiDeps): IpmiSess
       if (closed) throw stopping(access)
       const outcome = await ask({ kind: 'open', deadlineAt })
       if (outcome.kind !== 'ready') throw new Error(`a log-in that ended in "${outcome.kind}"`)
-      return outcome.suite
+      return outcome.way
     },
 
     async request(request, deadlineAt) {

@@ -3,7 +3,7 @@
 // A session is kept for a moment after an operation, so that "set the boot device, switch on" is one log-in; it is closed
 // after `idle` milliseconds, after every error, and on close(). Operations must come one at a time (bmcs.ts sees to that).
 
-import type { BmcAccess, BootDevice, BootDeviceSetting, PowerState } from '../../src/domain/bmc.ts'
+import type { BmcAccess, BootDevice, BootDeviceSetting, LoginWay, PowerState } from '../../src/domain/bmc.ts'
 import {
   malformedAnswer,
   privilegeTooLow,
@@ -42,7 +42,7 @@ export function ipmiBmc(access: BmcAccess, deps: IpmiDriverDeps): DriverBmc {
   let session: IpmiSession | undefined
   let closing: Promise<void> = Promise.resolve()
   let idleTimer: NodeJS.Timeout | undefined
-  let rememberedSuite: number | null = null
+  let remembered: LoginWay | null = null
   let closed = false
 
   /** Lets go of the session at once; the BMC is told in the background, and the next log-in waits for that. */
@@ -68,9 +68,9 @@ export function ipmiBmc(access: BmcAccess, deps: IpmiDriverDeps): DriverBmc {
     if (session) return session
     await closing
     if (closed) throw stopping(access)
-    const fresh = ipmiSession({ access, rememberedSuite, timing: deps.timing }, deps)
+    const fresh = ipmiSession({ access, remembered, timing: deps.timing }, deps)
     session = fresh
-    rememberedSuite = await fresh.open(deadlineAt)
+    remembered = await fresh.open(deadlineAt)
     return fresh
   }
 
@@ -95,8 +95,12 @@ export function ipmiBmc(access: BmcAccess, deps: IpmiDriverDeps): DriverBmc {
   ): Response {
     const { name, completionWords } = command
     const { completionCode, data } = answer
-    if (completionCode === COMPLETION.insufficientPrivilege)
-      throw privilegeTooLow(access, name, completionCode)
+    if (completionCode === COMPLETION.insufficientPrivilege) {
+      const { privilege } = remembered ?? access
+      // The user may have been given more since.
+      remembered = null
+      throw privilegeTooLow({ ...access, privilege }, name, completionCode)
+    }
     if (completionCode !== COMPLETION.ok) throw refused(access, name, completionCode, completionWords)
     try {
       return command.decodeResponse(data)

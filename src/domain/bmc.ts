@@ -1,6 +1,8 @@
 // What Seedling wants of a baseboard management controller. Levels only: off and on may be repeated, so there is no
 // cycle and no toggle here (see src/README.md, "An order is a checklist").
 
+import type { LoginQuirkName } from '../wire/ipmi/login-quirk.ts'
+
 export type PowerState = 'on' | 'off'
 
 /** Boot devices in Ironic's words (ironic.common.boot_devices). */
@@ -23,12 +25,22 @@ export type BmcAccess = {
   port: number
   username: string
   password: string
-  /** Cipher suites to try, in order; 17 then 3 when not told otherwise. */
+  /** 1.5 (MD5, nothing encrypted) only where the operator forces it. */
+  protocol: '2.0' | '1.5'
+  /** Cipher suites to try, in order: 17 then 3, or the one the operator forces. */
   cipherSuites: readonly number[]
   /** The BMC key K_g as hex; empty: one-key log-in with the password. */
   kg: string
-  privilege: 'administrator' | 'operator'
+  /** `highest`: administrator, or operator where the BMC gives this user no more. */
+  privilege: BmcPrivilege | 'highest'
+  /** A departure from the standard that has to be known before the log-in; null: none, or one that shows by itself. */
+  loginQuirk: LoginQuirkName | null
 }
+
+export type BmcPrivilege = 'administrator' | 'operator'
+
+/** What a log-in came down to; tried first at the next one. `suite` is null in an IPMI 1.5 session. */
+export type LoginWay = { suite: number | null; privilege: BmcPrivilege; quirk: LoginQuirkName | null }
 
 /**
  * One BMC. Every call is bounded in time and rejects with an AppError: `bmc-unreachable`, `bmc-auth`, `bmc-cipher`,

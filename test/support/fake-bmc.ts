@@ -14,6 +14,7 @@ import {
   type CipherSuite
 } from '../../src/wire/ipmi/cipher-suite.ts'
 import { COMPLETION, RMCP_PLUS_STATUS } from '../../src/wire/ipmi/codes.ts'
+import { activateSession } from '../../src/wire/ipmi/command/activate-session.ts'
 import { chassisControl } from '../../src/wire/ipmi/command/chassis-control.ts'
 import { getChassisStatus } from '../../src/wire/ipmi/command/chassis-status.ts'
 import { closeSession } from '../../src/wire/ipmi/command/close-session.ts'
@@ -25,6 +26,7 @@ import {
   getChannelCipherSuites
 } from '../../src/wire/ipmi/command/get-channel-cipher-suites.ts'
 import { getDeviceId } from '../../src/wire/ipmi/command/get-device-id.ts'
+import { getSessionChallenge } from '../../src/wire/ipmi/command/get-session-challenge.ts'
 import { getSystemGuid } from '../../src/wire/ipmi/command/get-system-guid.ts'
 import { PRIVILEGE, setSessionPrivilege } from '../../src/wire/ipmi/command/set-session-privilege.ts'
 import {
@@ -45,6 +47,7 @@ import {
   type RakpFacts,
   type SessionKeys
 } from '../../src/wire/ipmi/keys.ts'
+import { MD5_AUTHENTICATION, openMd5, sealMd5 } from '../../src/wire/ipmi/md5-packet.ts'
 import { decodeRequest, encodeResponse, type IpmiRequest } from '../../src/wire/ipmi/message.ts'
 import { decodeOpenSessionRequest, encodeOpenSessionResponse } from '../../src/wire/ipmi/open-session.ts'
 import { decodeRakp1, decodeRakp3, encodeRakp2, encodeRakp4 } from '../../src/wire/ipmi/rakp.ts'
@@ -102,6 +105,11 @@ export type FakeBmcFaults = {
   openStatus: number | null
   /** Knows no RMCP+. */
   only15: boolean
+  /**
+   * Departs from the standard: `open-privilege` hashes the privilege of Open Session for RAKP 1's role, `intel-20` wants
+   * padded names and hashes RAKP 3's role bare, `long-code` sends a byte after the end of RAKP 2's code.
+   */
+  quirk: 'open-privilege' | 'intel-20' | 'long-code' | null
   /** Commands (by name) that are carried out and not answered, and how many times. */
   mute: Record<string, number>
   /** Commands (by name) refused with this completion code. */
@@ -134,6 +142,8 @@ export type FakeBmc = {
 
 type Session = {
   suite: CipherSuite
+  /** Privilege of Open Session. */
+  openPrivilege: number
   consoleSessionId: number
   bmcSessionId: number
   bmcRandom: Buffer
@@ -146,6 +156,20 @@ type Session = {
   window: SequenceWindow
 }
 
+/** A session of IPMI 1.5; before it is active its ID is only that of a challenge. */
+type Md5Session = {
+  password: Buffer
+  challenge: Buffer
+  active: boolean
+  firstSequence: number
+  privilege: number
+  limit: number
+  sequence: number
+  window: SequenceWindow
+}
+/** What a command has to know of its session. */
+type Raised = { privilege: number; limit: number }
+
 const GUID = Buffer.from('00112233445566778899aabbccddeeff', 'hex')
 const CHANNEL = 1
 
@@ -155,6 +179,7 @@ export async function startFakeBmc(options: FakeBmcOptions = {}): Promise<FakeBm
   const kg = Buffer.from(options.kg ?? '', 'hex')
   const address = options.address ?? '127.0.0.1'
   const sessions = new Map<number, Session>()
+  const md5Sessions = new Map<number, Md5Session>()
   const socket = createSocket(address.includes(':') ? 'udp6' : 'udp4')
   let bootOptionsTakenCleared = false
 
@@ -178,13 +203,19 @@ export async function startFakeBmc(options: FakeBmcOptions = {}): Promise<FakeBm
       chooses: null,
       openStatus: null,
       only15: false,
+      quirk: null,
       mute: {},
       refuses: {},
       cutAnswers: Infinity
     },
     asked: [],
-    sessions: () => [...sessions.values()].filter(({ keys }) => keys !== null).length,
-    restart: () => sessions.clear(),
+    sessions: () =>
+      [...sessions.values()].filter(({ keys }) => keys !== null).length +
+      [...md5Sessions.values()].filter(({ active }) => active).length,
+    restart() {
+      sessions.clear()
+      md5Sessions.clear()
+    },
     access(changes = {}) {
       const [username = '', password = ''] = Object.entries(users)[0] ?? []
       return {
@@ -193,9 +224,11 @@ export async function startFakeBmc(options: FakeBmcOptions = {}): Promise<FakeBm
         port: bmc.port,
         username,
         password,
+        protocol: '2.0',
         cipherSuites: [17, 3],
         kg: options.kg ?? '',
-        privilege: 'administrator',
+        privilege: 'highest',
+        loginQuirk: null,
         ...changes
       }
     },
@@ -229,6 +262,7 @@ export async function startFakeBmc(options: FakeBmcOptions = {}): Promise<FakeBm
       const { type, tag } = decodeAsf(body)
       return type === 'ping' ? encodeRmcp('asf', encodeAsf({ type: 'pong', tag, ipmi: true })) : null
     }
+    if (body[0] === MD5_AUTHENTICATION) return inMd5Session(body)
     if (body[0] !== 0x06) {
       const answer = command(decodeRequest(decodeSessionless(body)), null)
       return answer && encodeRmcp('ipmi', encodeSessionless(answer))
@@ -269,6 +303,7 @@ export async function startFakeBmc(options: FakeBmcOptions = {}): Promise<FakeBm
     const bmcSessionId = randomBytes(4).readUInt32LE() || 1
     sessions.set(bmcSessionId, {
       suite,
+      openPrivilege: privilege,
       consoleSessionId,
       bmcSessionId,
       bmcRandom: randomBytes(16),
@@ -297,9 +332,10 @@ export async function startFakeBmc(options: FakeBmcOptions = {}): Promise<FakeBm
     const consoleSessionId = session?.consoleSessionId ?? 0
     const refuse = (status: number) => encodeRakp2({ tag, status, consoleSessionId, refused: true })
     if (!session) return refuse(RMCP_PLUS_STATUS.invalidSessionId)
-    const password = users[username.toString()]
+    const name = faults.quirk === 'intel-20' ? unpadded(username) : username
+    const password = users[String(name)]
     if (password === undefined) return refuse(RMCP_PLUS_STATUS.unauthorizedName)
-    const limit = options.privilegeLimits?.[username.toString()] ?? PRIVILEGE.administrator
+    const limit = limitOf(username)
     if ((role & 0x0f) > limit) return refuse(RMCP_PLUS_STATUS.unauthorizedRole)
     const { bmcRandom } = session
     session.facts = {
@@ -308,13 +344,15 @@ export async function startFakeBmc(options: FakeBmcOptions = {}): Promise<FakeBm
       consoleRandom: Buffer.from(consoleRandom),
       bmcRandom,
       bmcGuid: GUID,
-      role,
+      role: faults.quirk === 'open-privilege' ? session.openPrivilege : role,
       username: Buffer.from(username)
     }
     session.limit = role & 0x0f
     const code = rakp2Code(session.suite, Buffer.from(password), session.facts)
     if (faults.tamper === 'rakp-2') spoil(code)
-    return encodeRakp2({ tag, status: 0, consoleSessionId, bmcRandom, bmcGuid: GUID, code })
+    const tail = Buffer.alloc(faults.quirk === 'long-code' ? 1 : 0)
+    const codeField = Buffer.concat([code, tail])
+    return encodeRakp2({ tag, status: 0, consoleSessionId, bmcRandom, bmcGuid: GUID, code: codeField })
   }
 
   function rakp3(payload: Buffer): Buffer | null {
@@ -329,8 +367,9 @@ export async function startFakeBmc(options: FakeBmcOptions = {}): Promise<FakeBm
       return null
     }
     const { facts, suite } = session
-    const password = Buffer.from(users[facts.username.toString()] ?? '')
-    if (!sameCode(code, rakp3Code(suite, password, facts))) {
+    const password = Buffer.from(users[String(unpadded(facts.username))] ?? '')
+    const hashedRole = faults.quirk === 'intel-20' ? facts.role & 0x0f : facts.role
+    if (!sameCode(code, rakp3Code(suite, password, { ...facts, role: hashedRole }))) {
       sessions.delete(bmcSessionId)
       return refuse(RMCP_PLUS_STATUS.invalidIntegrityCheck)
     }
@@ -358,8 +397,46 @@ export async function startFakeBmc(options: FakeBmcOptions = {}): Promise<FakeBm
     return encodeRmcp('ipmi', sealed)
   }
 
+  /** IPMI 1.5: Activate Session under a challenge, everything else in an open session. */
+  function inMd5Session(body: Buffer): Buffer | null {
+    const sessionId = body.readUInt32LE(5)
+    const session = md5Sessions.get(sessionId)
+    if (!session) return null
+    const { sequence, message } = openMd5(session.password, body)
+    const request = decodeRequest(message)
+    if (!session.active) {
+      if (request.command !== activateSession.command || sequence !== 0) return null
+      const { challenge, outboundSequence, privilege } = activateSession.decodeRequest(request.data)
+      bmc.asked.push(activateSession.name)
+      const { netFn, ...rest } = request
+      const respond = (completionCode: number, data: Buffer = Buffer.alloc(0)): Buffer => {
+        const message = encodeResponse({ ...rest, netFn: netFn + 1, completionCode, data })
+        return encodeRmcp('ipmi', sealMd5(session.password, { sessionId, sequence: 0, message }))
+      }
+      if (!challenge.equals(session.challenge)) return respond(COMPLETION.invalidField)
+      if (bmc.sessions() >= faults.sessionLimit) return respond(0x81)
+      if (privilege > session.limit) return respond(0x86)
+      Object.assign(session, { active: true, limit: privilege, sequence: outboundSequence - 1 })
+      const activated = { sessionId, inboundSequence: session.firstSequence, privilege }
+      return respond(COMPLETION.ok, activateSession.encodeResponse(activated))
+    }
+    const window = receiveSequence(session.window, sequence)
+    if (window === null) return null
+    session.window = window
+    const answer = command(request, session)
+    if (!answer) return null
+    session.sequence = nextSequence(session.sequence)
+    const sealed = sealMd5(session.password, { sessionId, sequence: session.sequence, message: answer })
+    if (faults.tamper === 'command') spoil(sealed)
+    return encodeRmcp('ipmi', sealed)
+  }
+
+  function limitOf(username: Buffer): number {
+    return options.privilegeLimits?.[String(unpadded(username))] ?? PRIVILEGE.administrator
+  }
+
   /** Carries a command out; null: it is not answered. */
-  function command(request: IpmiRequest, session: Session | null): Buffer | null {
+  function command(request: IpmiRequest, session: Raised | null): Buffer | null {
     const row = COMMANDS.find(
       ({ codec }) => codec.netFn === request.netFn && codec.command === request.command
     )
@@ -406,12 +483,12 @@ export async function startFakeBmc(options: FakeBmcOptions = {}): Promise<FakeBm
   type Row = {
     codec: Command<never, never>
     privilege: number
-    serve(data: Buffer, session: Session | null): Buffer | number
+    serve(data: Buffer, session: Raised | null): Buffer | number
   }
   function serve<Request, Response>(
     codec: Command<Request, Response>,
     privilege: number,
-    work: (request: Request, session: Session | null) => Response | number
+    work: (request: Request, session: Raised | null) => Response | number
   ): Row {
     return {
       codec: codec as unknown as Command<never, never>,
@@ -453,7 +530,24 @@ export async function startFakeBmc(options: FakeBmcOptions = {}): Promise<FakeBm
       return { privilege }
     }),
     serve(closeSession, PRIVILEGE.user, ({ bmcSessionId }) => {
-      if (!sessions.delete(bmcSessionId)) return 0x87
+      if (!sessions.delete(bmcSessionId) && !md5Sessions.delete(bmcSessionId)) return 0x87
+    }),
+    serve(getSessionChallenge, 0, ({ username }) => {
+      const password = users[username.toString()]
+      if (password === undefined) return 0x81
+      const temporarySessionId = randomBytes(4).readUInt32LE() || 1
+      const challenge = randomBytes(16)
+      md5Sessions.set(temporarySessionId, {
+        password: Buffer.from(password),
+        challenge,
+        active: false,
+        firstSequence: randomBytes(4).readUInt32LE() || 1,
+        privilege: PRIVILEGE.user,
+        limit: limitOf(username),
+        sequence: 0,
+        window: EMPTY_WINDOW
+      })
+      return { temporarySessionId, challenge }
     }),
     serve(getChassisStatus, PRIVILEGE.user, () => ({
       powerOn: bmc.power === 'on',
@@ -510,6 +604,12 @@ function suiteRecord(id: number): Buffer {
   const suite = cipherSuite(id)
   if (!suite) throw new Error(`the reference BMC does not know cipher suite ${id}`)
   return encodeSuiteRecord({ id, oem: false, ...algorithmNumbers(suite) })
+}
+
+/** A name up to its first zero. */
+function unpadded(name: Buffer): Buffer {
+  const end = name.indexOf(0)
+  return end < 0 ? name : name.subarray(0, end)
 }
 
 function spoil(bytes: Buffer): void {

@@ -17,9 +17,11 @@ t.test('ipmi_sim', async (t) => {
     port: sim.port,
     username: 'admin',
     password: 'secret123',
+    protocol: '2.0',
     cipherSuites: [17, 3],
     kg: '',
-    privilege: 'administrator'
+    privilege: 'highest',
+    loginQuirk: null
   }
   const bmcs = started(t, { timing: SESSION_TIMING, operation: 20_000 })
   const { powerState, powerOn, powerOff, bootDevice, setBootDevice } = bmcs.bmc(NODE, access)

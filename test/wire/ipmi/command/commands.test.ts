@@ -1,4 +1,5 @@
 import t from 'tap'
+import { activateSession } from '../../../../src/wire/ipmi/command/activate-session.ts'
 import { chassisControl } from '../../../../src/wire/ipmi/command/chassis-control.ts'
 import { getChassisStatus } from '../../../../src/wire/ipmi/command/chassis-status.ts'
 import { closeSession } from '../../../../src/wire/ipmi/command/close-session.ts'
@@ -10,6 +11,7 @@ import {
   getChannelCipherSuites
 } from '../../../../src/wire/ipmi/command/get-channel-cipher-suites.ts'
 import { getDeviceId } from '../../../../src/wire/ipmi/command/get-device-id.ts'
+import { getSessionChallenge } from '../../../../src/wire/ipmi/command/get-session-challenge.ts'
 import { getSystemGuid } from '../../../../src/wire/ipmi/command/get-system-guid.ts'
 import { setSessionPrivilege } from '../../../../src/wire/ipmi/command/set-session-privilege.ts'
 import {
@@ -99,6 +101,37 @@ agree({
   number: [0x06, 0x3c],
   requests: [[{ bmcSessionId: 0x5496c181 }, '81c19654']],
   responses: []
+})
+agree({
+  command: getSessionChallenge,
+  number: [0x06, 0x39],
+  requests: [[{ username: Buffer.from('admin') }, '0261646d696e0000000000000000000000']],
+  responses: [
+    [
+      {
+        temporarySessionId: 0x00000085,
+        challenge: Buffer.from('04d2e62bfae2b5585d0254ff544425d5', 'hex')
+      },
+      '8500000004d2e62bfae2b5585d0254ff544425d5'
+    ]
+  ]
+})
+agree({
+  command: activateSession,
+  number: [0x06, 0x3a],
+  requests: [
+    [
+      {
+        privilege: 4,
+        challenge: Buffer.from('04d2e62bfae2b5585d0254ff544425d5', 'hex'),
+        outboundSequence: 0x745bb810
+      },
+      '020404d2e62bfae2b5585d0254ff544425d510b85b74'
+    ]
+  ],
+  responses: [
+    [{ sessionId: 0x00000104, inboundSequence: 0x8fffda08, privilege: 4 }, '020401000008daff8f04']
+  ]
 })
 agree({
   command: getChassisStatus,

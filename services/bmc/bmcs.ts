@@ -2,11 +2,13 @@
 
 import { isDeepStrictEqual } from 'node:util'
 import type { Logger } from 'pino'
-import type { Bmc, BmcAccess } from '../../src/domain/bmc.ts'
+import type { BmcAccess, OperatorBmc } from '../../src/domain/bmc.ts'
 import { AppError } from '../../src/domain/error.ts'
-import { queueFull, stopping } from '../../src/decide/bmc-failure.ts'
+import { admits, afterFailure, CLOSED, type Breaker } from '../../src/decide/bmc-breaker.ts'
+import { leftAlone, queueFull, stopping } from '../../src/decide/bmc-failure.ts'
 import { SESSION_TIMING, type SessionTiming } from '../../src/decide/bmc-session.ts'
 import { drivers, type DriverBmc } from './drivers.ts'
+import { places } from './places.ts'
 
 export type BmcsDeps = {
   /** Milliseconds of a clock that never goes back: `performance.now`, not the time of day, which may be set. */
@@ -18,38 +20,50 @@ export type BmcsDeps = {
   operation?: number
   /** How long a session with a BMC is kept after an operation, milliseconds (3 s). */
   idle?: number
+  /** The least time between two commands to one BMC, milliseconds (0). */
+  gap?: number
+  /** Log-ins under way at once, over all BMCs (100). */
+  logins?: number
   timing?: SessionTiming
 }
 
 export type Bmcs = {
   /** The BMC of a node. What is held of it (session, cipher suite that worked) is kept from call to call. */
-  bmc(nodeUuid: string, access: BmcAccess): Bmc
+  bmc(nodeUuid: string, access: BmcAccess): OperatorBmc
   /** Cuts short what is under way, and closes every session. */
   close(): Promise<void>
 }
 
 /** One BMC's queue: `tail` is over when everything asked so far is. */
-type Lane = { access: BmcAccess; driver: DriverBmc; tail: Promise<unknown> }
+type Lane = { access: BmcAccess; driver: DriverBmc; tail: Promise<unknown>; breaker: Breaker }
 
 export function startBmcs(deps: BmcsDeps): Bmcs {
-  const { now, random, operation = 20_000, idle = 3_000, timing = SESSION_TIMING } = deps
+  const { now, random, operation = 20_000, idle = 3_000, gap = 0, timing = SESSION_TIMING } = deps
   const log = deps.log.child({ service: 'bmc' })
   const lanes = new Map<string, Lane>()
+  // A BMC that has not answered the first packet by the time of the second one is not counted any more.
+  const logins = places(deps.logins ?? 100, timing.loginWait)
   let closed = false
 
   function connect(access: BmcAccess): DriverBmc {
-    return drivers[access.driver](access, { now, random, log, timing, operation, idle })
+    const loginPlace = () => logins.take()
+    return drivers[access.driver](access, { now, random, log, timing, operation, idle, gap, loginPlace })
   }
 
   function laneOf(access: BmcAccess): Lane {
     const key = `${access.driver} ${access.address} ${access.port}`
-    const lane = lanes.get(key) ?? { access, driver: connect(access), tail: Promise.resolve() }
+    const lane = lanes.get(key) ?? {
+      access,
+      driver: connect(access),
+      tail: Promise.resolve(),
+      breaker: CLOSED
+    }
     lanes.set(key, lane)
     return lane
   }
 
   /** Does `work` when everything asked before is over. */
-  async function inTurn<T>(access: BmcAccess, work: (bmc: Bmc) => Promise<T>): Promise<T> {
+  async function inTurn<T>(access: BmcAccess, work: (bmc: OperatorBmc) => Promise<T>): Promise<T> {
     if (closed) throw stopping(access)
     const lane = laneOf(access)
     const turn = (async () => {
@@ -58,17 +72,36 @@ export function startBmcs(deps: BmcsDeps): Bmcs {
       if (!isDeepStrictEqual(lane.access, access)) {
         // Another user, password or key: nothing of the old log-in may serve the new one.
         await lane.driver.close()
-        Object.assign(lane, { access, driver: connect(access) })
+        Object.assign(lane, { access, driver: connect(access), breaker: CLOSED })
       }
-      return work(lane.driver)
+      return judged(lane, work)
     })()
     lane.tail = Promise.allSettled([lane.tail, turn])
     return turn
   }
 
+  /** Does `work` unless the BMC is to be left alone, and takes note of how it went. */
+  async function judged<T>(lane: Lane, work: (bmc: OperatorBmc) => Promise<T>): Promise<T> {
+    const { breaker } = lane
+    if (!admits(breaker, now()) && breaker.last) {
+      throw leftAlone((breaker.retryAt - now()) / 1000, breaker.last)
+    }
+    try {
+      const result = await work(lane.driver)
+      lane.breaker = CLOSED
+      return result
+    } catch (error) {
+      if (error instanceof AppError && !closed) {
+        const [jitter = 0] = random(1)
+        lane.breaker = afterFailure(breaker, error, now(), jitter / 256)
+      }
+      throw error
+    }
+  }
+
   return {
     bmc(nodeUuid, access) {
-      async function ask<T>(what: string, work: (bmc: Bmc) => Promise<T>): Promise<T> {
+      async function ask<T>(what: string, work: (bmc: OperatorBmc) => Promise<T>): Promise<T> {
         const startedAt = now()
         const facts = () => ({ node: nodeUuid, bmc: access.address, what, ms: Math.round(now() - startedAt) })
         try {
@@ -84,9 +117,19 @@ export function startBmcs(deps: BmcsDeps): Bmcs {
         powerState: () => ask('power state', (bmc) => bmc.powerState()),
         powerOn: () => ask('power on', (bmc) => bmc.powerOn()),
         powerOff: () => ask('power off', (bmc) => bmc.powerOff()),
+        softOff: () => ask('soft off', (bmc) => bmc.softOff()),
         bootDevice: () => ask('boot device', (bmc) => bmc.bootDevice()),
         setBootDevice: (device, options) =>
-          ask(`set boot device ${device}`, (bmc) => bmc.setBootDevice(device, options))
+          ask(`set boot device ${device}`, (bmc) => bmc.setBootDevice(device, options)),
+        identify: (light) => ask(`identify ${light}`, (bmc) => bmc.identify(light)),
+        identity: () => ask('identity', (bmc) => bmc.identity()),
+        events: () => ask('events', (bmc) => bmc.events()),
+        clearEvents: () => ask('clear events', (bmc) => bmc.clearEvents()),
+        sensors: () => ask('sensors', (bmc) => bmc.sensors()),
+        inventory: () => ask('inventory', (bmc) => bmc.inventory()),
+        lan: () => ask('lan', (bmc) => bmc.lan()),
+        users: () => ask('users', (bmc) => bmc.users()),
+        setPassword: (password) => ask('set password', (bmc) => bmc.setPassword(password))
       }
     },
     async close() {

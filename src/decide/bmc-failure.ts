@@ -167,6 +167,36 @@ export function privilegeTooLow(bmc: BmcSubject, command: string, completionCode
   )
 }
 
+/** The BMC took a new password, and then did not know it. */
+export function passwordNotKept(
+  bmc: BmcSubject,
+  completionCode: number,
+  own?: Readonly<Record<number, string>>
+): AppError {
+  return failure(
+    'bmc-refused',
+    bmc,
+    `it took the new password for user "${bmc.username}" but does not know it now (${completionWords(completionCode, own)}). Use one of at most 16 letters and digits`,
+    { completionCode }
+  )
+}
+
+export function passwordTooLong(bmc: BmcSubject, most: number): AppError {
+  return new AppError(
+    'bad-request',
+    `BMC ${bmc.address}: the new password for user "${bmc.username}" must have 1 to ${most} bytes; it is not cut to fit.`
+  )
+}
+
+/** What Seedling may send only over an encrypted session. */
+export function needsEncryption(bmc: BmcSubject, what: string): AppError {
+  return failure(
+    'bmc-cipher',
+    bmc,
+    `${what} would travel readable for everybody: the session is not encrypted. Use cipher suite 17 or 3`
+  )
+}
+
 /** The answer to `command` is authentic but out of shape. */
 export function malformedAnswer(bmc: BmcSubject, command: string, words: string): AppError {
   return failure(
@@ -188,6 +218,12 @@ export function cannotSend(bmc: BmcSubject, words: string): AppError {
 /** Seedling is about to end; what was asked of the BMC may or may not have been done. */
 export function stopping(bmc: BmcSubject): AppError {
   return failure('bmc-busy', bmc, 'cut short because Seedling is stopping. Try again when it is back')
+}
+
+/** It has failed before, and is not to be asked again yet: the last failure, and when that changes. */
+export function leftAlone(seconds: number, last: AppError): AppError {
+  const again = `Not tried again for ${Math.max(1, Math.ceil(seconds))} s, or until its driver_info changes`
+  return new AppError(last.code, `${last.message} ${again}.`, { ...last.detail, leftAlone: true })
 }
 
 /** The BMC took its turn for other orders of ours for longer than an operation may wait. */

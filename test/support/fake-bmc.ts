@@ -553,9 +553,12 @@ export async function startFakeBmc(options: FakeBmcOptions = {}): Promise<FakeBm
       powerOn: bmc.power === 'on',
       powerOverload: false,
       powerFault: false,
-      powerControlFault: false
+      powerControlFault: false,
+      powerPolicy: 'as-before' as const,
+      identify: 'off' as const
     })),
-    serve(chassisControl, PRIVILEGE.operator, ({ power }) => {
+    serve(chassisControl, PRIVILEGE.operator, ({ control }) => {
+      const power = control === 'on' ? 'on' : 'off'
       if (power === bmc.power) return
       bmc.power = power
       options.onPower?.(power)
@@ -571,10 +574,13 @@ export async function startFakeBmc(options: FakeBmcOptions = {}): Promise<FakeBm
     if (faults.refusedParameters.includes(value.parameter)) return 0x80
     switch (value.parameter) {
       case BOOT_PARAMETER.setInProgress:
+        if (faults.bootOptionsTaken && !bootOptionsTakenCleared && value.state === 1) return SET_IN_PROGRESS
         if (value.state === 0) bootOptionsTakenCleared = true
         return
       case BOOT_PARAMETER.validBitClearing:
         bmc.keep = value.keep
+        return
+      case BOOT_PARAMETER.acknowledge:
         return
       case BOOT_PARAMETER.bootFlags:
         if (faults.bootOptionsTaken && !bootOptionsTakenCleared) return SET_IN_PROGRESS
@@ -585,6 +591,7 @@ export async function startFakeBmc(options: FakeBmcOptions = {}): Promise<FakeBm
   function bootParameter(parameter: BootParameter['parameter']): BootParameter {
     if (parameter === BOOT_PARAMETER.setInProgress) return { parameter, state: 0 }
     if (parameter === BOOT_PARAMETER.validBitClearing) return { parameter, keep: bmc.keep }
+    if (parameter === BOOT_PARAMETER.acknowledge) return { parameter, mask: 0, bits: 0 }
     return { parameter, flags: bmc.boot }
   }
 

@@ -9,6 +9,7 @@ import { AppError } from '../../src/domain/error.ts'
 import {
   malformedAnswer,
   needsEncryption,
+  passwordNotTaken,
   passwordTooLong,
   privilegeTooLow,
   refused,
@@ -243,6 +244,8 @@ export function ipmiBmc(access: BmcAccess, deps: IpmiDriverDeps): DriverBmc {
     } catch (error) {
       // The session that changed it is still open, or can be opened again where the old password is still the one.
       await storePassword(exchange, user, Buffer.from(access.password))
+      // It is the BMC that is at fault, not the password: OpenIPMI's simulator cuts it to 16 bytes and says nothing.
+      if (error instanceof AppError && error.code === 'bmc-auth') throw passwordNotTaken(access)
       throw error
     }
     endSession()

@@ -181,6 +181,15 @@ export function passwordNotKept(
   )
 }
 
+/** The BMC took a new password, and a log-in with it fails. */
+export function passwordNotTaken(bmc: BmcSubject): AppError {
+  return failure(
+    'bmc-refused',
+    bmc,
+    `it took the new password for user "${bmc.username}" but lets nobody in with it; the old one is back. Use one of at most 16 letters and digits: some BMCs cut longer ones`
+  )
+}
+
 export function passwordTooLong(bmc: BmcSubject, most: number): AppError {
   return new AppError(
     'bad-request',

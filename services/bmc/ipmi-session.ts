@@ -52,7 +52,8 @@ export function ipmiSession(settings: SessionSettings, deps: IpmiDeps): IpmiSess
     const now = deps.now()
     const step = stepSession(state, input, now, deps.random(SESSION_RANDOM_LENGTH))
     state = step.session
-    for (const packet of step.send) socket?.send(packet, trouble)
+    // What becomes of a packet shows in its answer, or in the socket's `error` event.
+    for (const packet of step.send) socket?.send(packet)
     if (step.ignored) deps.log.debug({ bmc: access.address, why: step.ignored }, 'packet ignored')
     clearTimeout(timer)
     if (state.wakeAt !== null) timer = setTimeout(feed, Math.max(0, state.wakeAt - now), { kind: 'timer' })

@@ -10,6 +10,7 @@
 // Each `open`, `request` and `close` leads to exactly one outcome. One request is outstanding at a time, which is the
 // only number that every BMC takes. A wrong password or name ends the log-in at once: no other suite is tried with it.
 
+import { createSecretKey, type KeyObject } from 'node:crypto'
 import type { BmcAccess, BmcPrivilege, LoginWay } from '../domain/bmc.ts'
 import type { AppError } from '../domain/error.ts'
 import {
@@ -161,7 +162,7 @@ type Stage =
   | { at: 'idle' }
   | { at: 'open-session'; login: Login; packet: Buffer; tries: number }
   | { at: 'rakp-1'; login: Login; bmcSessionId: number; packet: Buffer; tries: number }
-  | { at: 'rakp-3'; login: Login; facts: RakpFacts; sik: Buffer; packet: Buffer; tries: number }
+  | { at: 'rakp-3'; login: Login; facts: RakpFacts; sik: KeyObject; packet: Buffer; tries: number }
   | { at: 'challenge'; packet: Buffer; tries: number }
   | { at: 'activate'; temporarySessionId: number; packet: Buffer; tries: number }
   | { at: 'pause'; noFreeSession: boolean }
@@ -361,7 +362,7 @@ function rakp2Answered(session: Session, stage: At<'rakp-1'>, payload: Buffer, n
     role: role(session),
     username: username(session)
   }
-  const password = Buffer.from(session.settings.access.password)
+  const password = createSecretKey(Buffer.from(session.settings.access.password))
   const expected = rakp2Code(suite, password, facts)
   const giveUp = plain(
     PAYLOAD.rakp3,
@@ -384,7 +385,7 @@ function rakp2Answered(session: Session, stage: At<'rakp-1'>, payload: Buffer, n
     return withFirst(giveUp, fail(session, wrongPassword(session.settings.access)))
   }
   const kg = Buffer.from(session.settings.access.kg, 'hex')
-  const sik = sessionIntegrityKey(suite, kg.length > 0 ? kg : password, facts)
+  const sik = createSecretKey(sessionIntegrityKey(suite, kg.length > 0 ? kg : password, facts))
   const hashedRole = session.quirk?.bareRoleInRakp3 ? facts.role & ~NAME_ONLY : facts.role
   const code = rakp3Code(suite, password, { ...facts, role: hashedRole })
   const packet = plain(PAYLOAD.rakp3, encodeRakp3({ tag, status: RMCP_PLUS_STATUS.ok, bmcSessionId, code }))

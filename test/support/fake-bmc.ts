@@ -32,6 +32,7 @@ import { PRIVILEGE, setSessionPrivilege } from '../../src/wire/ipmi/command/set-
 import {
   BOOT_PARAMETER,
   getSystemBootOptions,
+  KEEP_AFTER_60_SECONDS,
   SET_IN_PROGRESS,
   setSystemBootOptions,
   type BootFlags,
@@ -88,6 +89,20 @@ export type FakeBmcFaults = {
   loses: () => boolean
   /** Every answer is sent twice. */
   duplicates: boolean
+  /** Asked for each answer: is a byte of it spoiled on its way? */
+  corrupts: () => boolean
+  /** Milliseconds an answer is late. */
+  delay: number
+  /** A session is forgotten after so many milliseconds without a word; a half-open one too. */
+  sessionLife: number
+  /** So many of the next commands "on" are answered, and nothing happens. */
+  ignoresOn: number
+  /** So many milliseconds after "off" the machine is on again, once. */
+  offComesBackAfter: number | null
+  /** Without parameter 3, the boot flags lapse after so many milliseconds unless a chassis control comes. */
+  flagsLapseAfter: number
+  /** What it makes of boot flags before it keeps them. */
+  keepsFlags: (flags: BootFlags) => BootFlags
   /** So many of the next commands are answered with `busyCode`. */
   busy: number
   busyCode: number
@@ -144,6 +159,7 @@ type Session = {
   suite: CipherSuite
   /** Privilege of Open Session. */
   openPrivilege: number
+  lastHeardAt: number
   consoleSessionId: number
   bmcSessionId: number
   bmcRandom: Buffer
@@ -181,6 +197,8 @@ export async function startFakeBmc(options: FakeBmcOptions = {}): Promise<FakeBm
   const sessions = new Map<number, Session>()
   const md5Sessions = new Map<number, Md5Session>()
   const socket = createSocket(address.includes(':') ? 'udp6' : 'udp4')
+  let lapsing: NodeJS.Timeout | undefined
+  const timers = new Set<NodeJS.Timeout>()
   let bootOptionsTakenCleared = false
 
   const bmc: FakeBmc = {
@@ -194,6 +212,13 @@ export async function startFakeBmc(options: FakeBmcOptions = {}): Promise<FakeBm
       dropNext: 0,
       loses: () => false,
       duplicates: false,
+      corrupts: () => false,
+      delay: 0,
+      sessionLife: 60_000,
+      ignoresOn: 0,
+      offComesBackAfter: null,
+      flagsLapseAfter: 60_000,
+      keepsFlags: (flags) => flags,
       busy: 0,
       busyCode: COMPLETION.nodeBusy,
       sessionLimit: 16,
@@ -246,14 +271,21 @@ export async function startFakeBmc(options: FakeBmcOptions = {}): Promise<FakeBm
         throw error
       }
       if (!answer || faults.loses()) return []
+      if (faults.corrupts()) spoil(answer)
       return faults.duplicates ? [answer, answer] : [answer]
     },
-    close: () => new Promise((resolve) => socket.close(() => resolve()))
+    close() {
+      for (const timer of timers) clearTimeout(timer)
+      return new Promise((resolve) => socket.close(() => resolve()))
+    }
   }
   const { faults } = bmc
 
   socket.on('message', (bytes, { port, address: to }) => {
-    for (const answer of bmc.answer(bytes)) socket.send(answer, port, to)
+    for (const answer of bmc.answer(bytes)) {
+      if (faults.delay === 0) socket.send(answer, port, to)
+      else timers.add(setTimeout(() => socket.send(answer, port, to), faults.delay))
+    }
   })
 
   function answerTo(bytes: Buffer): Buffer | null {
@@ -291,10 +323,17 @@ export async function startFakeBmc(options: FakeBmcOptions = {}): Promise<FakeBm
   function openSession(payload: Buffer): Buffer {
     const { tag, privilege, consoleSessionId, algorithms } = decodeOpenSessionRequest(payload)
     bmc.asked.push('Open Session Request')
+    for (const [id, { lastHeardAt }] of sessions) {
+      if (performance.now() - lastHeardAt > faults.sessionLife) sessions.delete(id)
+    }
     const refuse = (status: number) =>
       encodeOpenSessionResponse({ tag, status, consoleSessionId, refused: true })
     if (faults.openStatus !== null) return refuse(faults.openStatus)
-    if (bmc.sessions() >= faults.sessionLimit) return refuse(RMCP_PLUS_STATUS.noResources)
+    // A console that tries again has only one log-in under way.
+    for (const [id, session] of sessions) {
+      if (session.keys === null && session.consoleSessionId === consoleSessionId) sessions.delete(id)
+    }
+    if (sessions.size >= faults.sessionLimit) return refuse(RMCP_PLUS_STATUS.noResources)
     const asked = suiteOfAlgorithms(algorithms)
     const suite = faults.chooses === null ? asked : cipherSuite(faults.chooses)
     if (!suite || (faults.chooses === null && !suites.includes(suite.id))) {
@@ -304,6 +343,7 @@ export async function startFakeBmc(options: FakeBmcOptions = {}): Promise<FakeBm
     sessions.set(bmcSessionId, {
       suite,
       openPrivilege: privilege,
+      lastHeardAt: performance.now(),
       consoleSessionId,
       bmcSessionId,
       bmcRandom: randomBytes(16),
@@ -387,6 +427,7 @@ export async function startFakeBmc(options: FakeBmcOptions = {}): Promise<FakeBm
     const window = receiveSequence(session.window, packet.sequence)
     if (window === null || packet.payloadType !== PAYLOAD.ipmi) return null
     session.window = window
+    session.lastHeardAt = performance.now()
     const payload = command(decodeRequest(packet.payload), session)
     if (!payload) return null
     session.sequence = nextSequence(session.sequence)
@@ -558,7 +599,17 @@ export async function startFakeBmc(options: FakeBmcOptions = {}): Promise<FakeBm
       identify: 'off' as const
     })),
     serve(chassisControl, PRIVILEGE.operator, ({ control }) => {
+      clearTimeout(lapsing)
+      if (control === 'on' && faults.ignoresOn > 0) {
+        faults.ignoresOn--
+        return
+      }
       const power = control === 'on' ? 'on' : 'off'
+      if (control !== 'on' && faults.offComesBackAfter !== null) {
+        const back = setTimeout(() => (bmc.power = 'on'), faults.offComesBackAfter)
+        faults.offComesBackAfter = null
+        timers.add(back)
+      }
       if (power === bmc.power) return
       bmc.power = power
       options.onPower?.(power)
@@ -584,7 +635,12 @@ export async function startFakeBmc(options: FakeBmcOptions = {}): Promise<FakeBm
         return
       case BOOT_PARAMETER.bootFlags:
         if (faults.bootOptionsTaken && !bootOptionsTakenCleared) return SET_IN_PROGRESS
-        bmc.boot = value.flags
+        bmc.boot = faults.keepsFlags(value.flags)
+        clearTimeout(lapsing)
+        if ((bmc.keep & KEEP_AFTER_60_SECONDS) === 0) {
+          lapsing = setTimeout(() => (bmc.boot = { ...bmc.boot, valid: false }), faults.flagsLapseAfter)
+          timers.add(lapsing)
+        }
     }
   }
 

@@ -84,7 +84,7 @@ const FAILURES: Record<string, Failing> = {
   'a silent BMC': {
     faults: { silent: true },
     code: 'bmc-unreachable',
-    message: /nothing answered within 1 s\. Check/
+    message: /nothing answered within 0\.6 s\. Check/
   },
   'a wrong password': {
     access: { password: 'not the one' },
@@ -161,7 +161,7 @@ for (const [name, failing] of Object.entries(FAILURES)) {
     const bmc = await fake(t, failing.bmc)
     const access = bmc.access(failing.access)
     Object.assign(bmc.faults, failing.faults)
-    const bmcs = started(t, { operation: 1000 })
+    const bmcs = started(t, { operation: 600 })
     const { work = ({ powerState }: Bmc) => powerState() } = failing
     const error = await failureOf(work(bmcs.bmc(NODE, access)), access)
     t.equal(error.code, failing.code)

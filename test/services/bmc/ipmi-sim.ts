@@ -19,13 +19,18 @@ export type IpmiSim = {
 }
 
 /** Started, and answering pings. */
-export async function startIpmiSim(t: Test, users: string[]): Promise<IpmiSim> {
+export async function startIpmiSim(
+  t: Pick<Test, 'teardown'>,
+  users: string[],
+  where: { address?: string; port?: number } = {}
+): Promise<IpmiSim> {
   const folder = mkdtempSync(join(tmpdir(), 'ipmi-sim-'))
   const file = (name: string, text: string): string => {
     writeFileSync(join(folder, name), text)
     return join(folder, name)
   }
-  const port = await freePort()
+  const address = where.address ?? '127.0.0.1'
+  const port = where.port ?? (await freePort())
   const script = file('chassis', chassisScript(folder))
   chmodSync(script, 0o755)
   file('power', '0')
@@ -34,7 +39,7 @@ export async function startIpmiSim(t: Test, users: string[]): Promise<IpmiSim> {
   const child = spawn(
     'ipmi_sim',
     [
-      ...['-n', '-c', file('lan.conf', lanConfig(port, script, users))],
+      ...['-n', '-c', file('lan.conf', lanConfig(address, port, script, users))],
       ...['-f', file('commands', managementController()), '-s', join(folder, 'state')]
     ],
     { stdio: ['ignore', 'ignore', 'inherit'] }
@@ -45,16 +50,16 @@ export async function startIpmiSim(t: Test, users: string[]): Promise<IpmiSim> {
     await ended
     rmSync(folder, { recursive: true })
   })
-  await pong(port)
+  await pong(address, port)
   return { port, chassis: (what) => readFileSync(join(folder, what), 'utf8').trim() }
 }
 
 /** ipmi_lan(5); the lines of the users as there. */
-function lanConfig(port: number, script: string, users: string[]): string {
+function lanConfig(address: string, port: number, script: string, users: string[]): string {
   return `name "test"
 set_working_mc 0x20
 startlan 1
-  addr 127.0.0.1 ${port}
+  addr ${address} ${port}
   priv_limit admin
   allowed_auths_user md5
   allowed_auths_operator md5
@@ -137,10 +142,10 @@ async function freePort(): Promise<number> {
 }
 
 /** Pings until the first pong. */
-async function pong(port: number): Promise<void> {
+async function pong(address: string, port: number): Promise<void> {
   const socket = createSocket('udp4')
   const ping = encodeRmcp('asf', encodeAsf({ type: 'ping', tag: 1 }))
-  const timer = setInterval(() => socket.send(ping, port, '127.0.0.1'), 50)
+  const timer = setInterval(() => socket.send(ping, port, address), 50)
   try {
     await once(socket, 'message', { signal: AbortSignal.timeout(20_000) })
   } finally {

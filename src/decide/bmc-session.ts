@@ -609,11 +609,9 @@ function activateAnswered(
   return setPrivilege({ ...session, stage }, link, now, dice)
 }
 
-/** The message of an unauthenticated packet, whatever session it names. */
+/** The message of an unauthenticated packet, whatever session it names (bytes 1 to 8). */
 function refusalMessage(body: Buffer): Buffer {
-  const outside = Buffer.from(body)
-  outside.fill(0, 1, 9)
-  return decodeSessionless(outside)
+  return decodeSessionless(Buffer.concat([body.subarray(0, 1), Buffer.alloc(8), body.subarray(9)]))
 }
 
 function refusal(session: Session, { completionCode, command }: IpmiResponse): AppError {

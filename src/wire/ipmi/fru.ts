@@ -58,25 +58,17 @@ export function decodeFru(bytes: Buffer): Fru {
   return fru
 }
 
-/** How many bytes of a FRU have to be read for its areas; the header has been read. Throws WireError as decodeFru. */
-export function fruAreas(header: Buffer): number[] {
-  requireLength(header, FRU_HEADER_LENGTH, 'a FRU header')
-  return Object.values(AREA_AT)
-    .map((at) => header.readUInt8(at) * 8)
-    .filter((at) => at > 0)
-}
-
 function decodeArea(area: Area, bytes: Buffer, faults: string[]): FruFields {
   requireLength(bytes, 3, `the ${area} area`)
   const length = bytes.readUInt8(1) * 8
   requireLength(bytes, length, `the ${area} area`)
   const whole = bytes.subarray(0, length)
+  requireLength(whole, area === 'board' ? 6 : 3, `the ${area} area`)
   if (checksum(whole) !== 0) faults.push(`${area}: the checksum is wrong`)
   const fields: Record<string, string> = {}
   if (area === 'chassis') fields['type'] = String(whole.readUInt8(2))
   let at = 3
   if (area === 'board') {
-    requireLength(whole, 6, 'the board area')
     const minutes = whole.readUIntLE(3, 3)
     if (minutes > 0) fields['made'] = new Date((FRU_EPOCH_SECONDS + minutes * 60) * 1000).toISOString()
     at = 6

@@ -5,7 +5,6 @@
 //   | ID | version | type | length | key, then the body …
 //   +----+---------+------+--------+-----------------------
 
-import { WireError } from '../wire-error.ts'
 import { requireLength } from './length.ts'
 import { decodeName } from './type-length.ts'
 
@@ -238,11 +237,4 @@ export function convertReading(conversion: Conversion, raw: number): number | nu
 
 function signed(value: number, bits: number): number {
   return value >= 1 << (bits - 1) ? value - (1 << bits) : value
-}
-
-/** A record that ends before its own length; several BMCs give one as the last (Dell FC830). Throws WireError `short`. */
-export function requireWhole(record: Buffer): void {
-  const needed = SDR_HEADER_LENGTH + decodeSdrHeader(record).length
-  if (record.length < needed)
-    throw new WireError('short', record.length, `a sensor record of ${needed} bytes`)
 }

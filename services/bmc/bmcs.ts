@@ -3,11 +3,14 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { Logger } from 'pino'
 import type { BmcAccess, OperatorBmc } from '../../src/domain/bmc.ts'
+import type { QuirkCard } from '../../src/domain/quirk-card.ts'
 import { AppError } from '../../src/domain/error.ts'
 import { admits, afterFailure, CLOSED, type Breaker } from '../../src/decide/bmc-breaker.ts'
+import type { ExamOptions } from '../../src/decide/bmc-exam.ts'
 import { leftAlone, queueFull, stopping } from '../../src/decide/bmc-failure.ts'
 import { SESSION_TIMING, type SessionTiming } from '../../src/decide/bmc-session.ts'
-import { drivers, type DriverBmc } from './drivers.ts'
+import { drivers, type DriverBmc, type DriverDeps } from './drivers.ts'
+import { examine } from './exam.ts'
 import { places } from './places.ts'
 
 export type BmcsDeps = {
@@ -25,11 +28,20 @@ export type BmcsDeps = {
   /** Log-ins under way at once, over all BMCs (100). */
   logins?: number
   timing?: SessionTiming
+  /** Milliseconds since the epoch, for cards of exams. */
+  wallClock?: () => number
+  /** How long an exam waits for a boot device to lapse, milliseconds (65 s). */
+  lapse?: number
 }
 
 export type Bmcs = {
-  /** The BMC of a node. What is held of it (session, cipher suite that worked) is kept from call to call. */
-  bmc(nodeUuid: string, access: BmcAccess): OperatorBmc
+  /**
+   * The BMC of a node. What is held of it (session, cipher suite that worked) is kept from call to call; `card` is what an
+   * exam found out, for the first call.
+   */
+  bmc(nodeUuid: string, access: BmcAccess, card?: QuirkCard | null): OperatorBmc
+  /** Examines a BMC when its turn comes: its sessions are closed for that. Takes seconds, or with `wait` over a minute. */
+  examine(access: BmcAccess, options: ExamOptions): Promise<QuirkCard>
   /** Cuts short what is under way, and closes every session. */
   close(): Promise<void>
 }
@@ -43,18 +55,23 @@ export function startBmcs(deps: BmcsDeps): Bmcs {
   const lanes = new Map<string, Lane>()
   // A BMC that has not answered the first packet by the time of the second one is not counted any more.
   const logins = places(deps.logins ?? 100, timing.loginWait)
+  const stop = new AbortController()
   let closed = false
 
-  function connect(access: BmcAccess): DriverBmc {
-    const loginPlace = () => logins.take()
-    return drivers[access.driver](access, { now, random, log, timing, operation, idle, gap, loginPlace })
+  function driverDeps(card: QuirkCard | null): DriverDeps {
+    const common = { now, random, log, timing, operation, idle, loginPlace: () => logins.take() }
+    return { ...common, gap: Math.max(gap, card?.gap ?? 0), remembered: card?.way ?? null }
   }
 
-  function laneOf(access: BmcAccess): Lane {
+  function connect(access: BmcAccess, card: QuirkCard | null): DriverBmc {
+    return drivers[access.driver](access, driverDeps(card))
+  }
+
+  function laneOf(access: BmcAccess, card: QuirkCard | null): Lane {
     const key = `${access.driver} ${access.address} ${access.port}`
     const lane = lanes.get(key) ?? {
       access,
-      driver: connect(access),
+      driver: connect(access, card),
       tail: Promise.resolve(),
       breaker: CLOSED
     }
@@ -63,18 +80,22 @@ export function startBmcs(deps: BmcsDeps): Bmcs {
   }
 
   /** Does `work` when everything asked before is over. */
-  async function inTurn<T>(access: BmcAccess, work: (bmc: OperatorBmc) => Promise<T>): Promise<T> {
+  async function inTurn<T>(
+    access: BmcAccess,
+    card: QuirkCard | null,
+    work: (lane: Lane) => Promise<T>
+  ): Promise<T> {
     if (closed) throw stopping(access)
-    const lane = laneOf(access)
+    const lane = laneOf(access, card)
     const turn = (async () => {
       await within(lane.tail, operation, () => queueFull(access, operation / 1000))
       if (closed) throw stopping(access)
       if (!isDeepStrictEqual(lane.access, access)) {
         // Another user, password or key: nothing of the old log-in may serve the new one.
         await lane.driver.close()
-        Object.assign(lane, { access, driver: connect(access), breaker: CLOSED })
+        Object.assign(lane, { access, driver: connect(access, card), breaker: CLOSED })
       }
-      return judged(lane, work)
+      return work(lane)
     })()
     lane.tail = Promise.allSettled([lane.tail, turn])
     return turn
@@ -100,12 +121,12 @@ export function startBmcs(deps: BmcsDeps): Bmcs {
   }
 
   return {
-    bmc(nodeUuid, access) {
+    bmc(nodeUuid, access, card = null) {
       async function ask<T>(what: string, work: (bmc: OperatorBmc) => Promise<T>): Promise<T> {
         const startedAt = now()
         const facts = () => ({ node: nodeUuid, bmc: access.address, what, ms: Math.round(now() - startedAt) })
         try {
-          const result = await inTurn(access, work)
+          const result = await inTurn(access, card, (lane) => judged(lane, work))
           log.debug({ ...facts(), result }, 'bmc')
           return result
         } catch (error) {
@@ -132,8 +153,23 @@ export function startBmcs(deps: BmcsDeps): Bmcs {
         setPassword: (password) => ask('set password', (bmc) => bmc.setPassword(password))
       }
     },
+    examine: (access, options) =>
+      inTurn(access, null, async (lane) => {
+        await lane.driver.close()
+        const { lapse } = deps
+        const examDeps = {
+          ...driverDeps(null),
+          wallClock: deps.wallClock ?? Date.now,
+          signal: stop.signal,
+          ...(lapse && { lapse })
+        }
+        const card = await examine(access, options, examDeps)
+        Object.assign(lane, { driver: connect(access, card), breaker: CLOSED })
+        return card
+      }),
     async close() {
       closed = true
+      stop.abort()
       await Promise.all([...lanes.values()].map(({ driver }) => driver.close()))
       await Promise.all([...lanes.values()].map(({ tail }) => tail))
     }

@@ -56,15 +56,23 @@ export type IpmiDriverDeps = IpmiDeps & {
   gap: number
   /** Waits for a place among all log-ins; to be called when done with it. */
   loginPlace: () => Promise<() => void>
+  /** The way that worked in an earlier life. */
+  remembered: LoginWay | null
 }
 
 const REPORT_FACTOR = 3
 
-export function ipmiBmc(access: BmcAccess, deps: IpmiDriverDeps): DriverBmc {
+/** The driver, and what only the exam asks. */
+export type IpmiBmc = DriverBmc & {
+  /** Whether the boot device can be told to stay without a chassis control (boot parameter 3). */
+  keepsBootDevice(): Promise<boolean>
+}
+
+export function ipmiBmc(access: BmcAccess, deps: IpmiDriverDeps): IpmiBmc {
   let session: IpmiSession | undefined
   let closing: Promise<void> = Promise.resolve()
   let idleTimer: NodeJS.Timeout | undefined
-  let remembered: LoginWay | null = null
+  let remembered = deps.remembered
   let sdrs: SdrCache | null = null
   let lastSentAt = -Infinity
   let closed = false
@@ -282,6 +290,14 @@ export function ipmiBmc(access: BmcAccess, deps: IpmiDriverDeps): DriverBmc {
       operate(async (exchange) => {
         await setBootFlags(exchange, flagsOf(device, persistent, efi))
         return settingOf(await bootFlags(exchange))
+      }),
+    keepsBootDevice: () =>
+      operate(async (exchange) => {
+        const request = { parameter: BOOT_PARAMETER.validBitClearing }
+        const answer = await exchange.ask(getSystemBootOptions, request)
+        if (answer.completionCode !== COMPLETION.ok) return false
+        const { value } = exchange.read(getSystemBootOptions, answer)
+        return 'keep' in value && (value.keep & KEEP_AFTER_60_SECONDS) !== 0
       }),
     identify: (light) => operate((exchange) => exchange.run(chassisIdentify, { identify: light })),
     identity: () => operate(identity),

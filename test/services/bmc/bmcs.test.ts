@@ -334,3 +334,113 @@ t.test('a close while the next log-in waits for the last session to end opens no
   t.match(await next, { code: 'bmc-busy', message: /stopping/ })
   t.equal(bmc.asked.filter((asked) => asked === 'Open Session Request').length, 1)
 })
+
+t.test(
+  'a BMC that stays silent is left alone for a while, and tried again when its driver_info changes',
+  async (t) => {
+    const bmc = await fake(t)
+    bmc.faults.silent = true
+    const bmcs = started(t, { operation: 150 })
+    const ask = () => failureOf(bmcs.bmc(NODE, bmc.access()).powerState(), bmc.access())
+    for (let count = 0; count < 3; count++)
+      t.match(await ask(), { code: 'bmc-unreachable', message: /nothing answered/ })
+    const before = performance.now()
+    t.match(await ask(), {
+      code: 'bmc-unreachable',
+      message: /nothing answered.*Not tried again for \d+ s/,
+      detail: { leftAlone: true }
+    })
+    t.ok(performance.now() - before < 100, 'without asking')
+    bmc.faults.silent = false
+    t.equal(await bmcs.bmc(NODE, bmc.access({ privilege: 'operator' })).powerState(), 'off')
+  }
+)
+
+t.test('a wrong password is tried once a minute, not with every question', async (t) => {
+  const bmc = await fake(t)
+  const access = bmc.access({ password: 'wrong' })
+  const bmcs = started(t)
+  for (let count = 0; count < 20; count++) {
+    t.match(await failureOf(bmcs.bmc(NODE, access).powerState(), access), { code: 'bmc-auth' })
+  }
+  t.equal(bmc.asked.filter((asked) => asked === 'RAKP 1').length, 1)
+})
+
+t.test('a BMC that needs time between commands gets it', async (t) => {
+  const bmc = await fake(t)
+  const { powerState } = started(t, { gap: 120 }).bmc(NODE, bmc.access())
+  const before = performance.now()
+  for (let count = 0; count < 4; count++) await powerState()
+  t.ok(performance.now() - before >= 3 * 119, 'three gaps')
+})
+
+t.test('three hundred BMCs that accept and never finish do not hold up a good one', async (t) => {
+  const tarpits = await Promise.all(Array.from({ length: 300 }, () => fake(t)))
+  for (const { faults } of tarpits) faults.mute = { 'Set Session Privilege Level': 1e6 }
+  const good = await fake(t)
+  const bmcs = started(t, { timing: SESSION_TIMING, operation: 3000 })
+  const stuck = tarpits.map((bmc) => failureOf(bmcs.bmc(NODE, bmc.access()).powerOn(), bmc.access()))
+  const before = performance.now()
+  await bmcs.bmc(NODE, good.access()).powerOn()
+  t.comment(`${Math.round(performance.now() - before)} ms`)
+  t.equal(good.power, 'on')
+  t.equal(await Promise.race([...stuck, Promise.resolve('none is over')]), 'none is over')
+  await bmcs.close()
+  await Promise.all(stuck)
+})
+
+t.test('power that is not what was asked for is seen, not assumed', async (t) => {
+  const bmc = await fake(t)
+  const { powerState, powerOn, powerOff } = started(t).bmc(NODE, bmc.access())
+  bmc.faults.ignoresOn = 1
+  await powerOn()
+  t.equal(await powerState(), 'off', 'an "on" that does not turn on')
+  await powerOn()
+  t.equal(await powerState(), 'on')
+  bmc.faults.offComesBackAfter = 50
+  await powerOff()
+  t.equal(await powerState(), 'off')
+  await new Promise((resolve) => setTimeout(resolve, 100))
+  t.equal(await powerState(), 'on', 'an "off" that comes back')
+})
+
+t.test('corrupted answers are asked for again', async (t) => {
+  const random = seededRandom(11)
+  const bmc = await fake(t)
+  bmc.faults.corrupts = () => random() < 0.2
+  const { powerState } = started(t, { idle: 0 }).bmc(NODE, bmc.access())
+  const seen: string[] = []
+  for (let count = 0; count < 20; count++) {
+    seen.push(await powerState().catch(({ code }: { code: string }) => code))
+    await new Promise((resolve) => setTimeout(resolve, 2))
+  }
+  t.ok(seen.filter((state) => state === 'off').length >= 1, 'a spoiled RAKP code reads as a wrong password')
+  t.same(
+    seen.filter((state) => state !== 'off' && state !== 'bmc-auth'),
+    []
+  )
+})
+
+t.test('answers that are late are waited for', async (t) => {
+  const bmc = await fake(t)
+  bmc.faults.delay = 300
+  const { powerState } = started(t, { timing: SESSION_TIMING, operation: 20_000 }).bmc(NODE, bmc.access())
+  t.equal(await powerState(), 'off')
+})
+
+t.test(
+  'boot flags stay without a chassis control where the BMC can keep them, and lapse where not',
+  async (t) => {
+    const bmc = await fake(t)
+    bmc.faults.flagsLapseAfter = 50
+    const { bootDevice, setBootDevice } = started(t).bmc(NODE, bmc.access())
+    await setBootDevice('pxe', { persistent: false, efi: true })
+    await new Promise((resolve) => setTimeout(resolve, 100))
+    t.match(await bootDevice(), { valid: true })
+    bmc.faults.refusedParameters = [3]
+    bmc.keep = 0
+    await setBootDevice('pxe', { persistent: false, efi: true })
+    await new Promise((resolve) => setTimeout(resolve, 100))
+    t.match(await bootDevice(), { valid: false })
+  }
+)

@@ -364,6 +364,29 @@ t.test('late answers to a log-in that was given up are told apart', async (t) =>
   t.ok(talk.ignored.includes('an answer to another log-in'))
 })
 
+for (const [name, type] of [
+  ['RAKP 2', PAYLOAD.rakp2],
+  ['RAKP 4', PAYLOAD.rakp4]
+] as const) {
+  t.test(
+    `${name} spoiled once on its way is asked for again, not taken for a wrong password or key`,
+    async (t) => {
+      const bmc = await fake(t)
+      let spoiled = 0
+      const talk = conversation(bmc, {
+        onAnswer(answer) {
+          if (decodeHeader(answer.subarray(4)).payloadType !== type || spoiled++ > 0) return [answer]
+          const changed = Buffer.from(answer)
+          changed[answer.length - 1] = changed.readUInt8(answer.length - 1) ^ 0x10
+          return [changed]
+        }
+      })
+      t.equal(words(talk.open()), 'ready 17')
+      t.equal(bmc.sessions(), 1)
+    }
+  )
+}
+
 t.test('RAKP 4 lost and RAKP 3 forgotten by the BMC: the log-in starts over', async (t) => {
   const bmc = await fake(t)
   let lost = false

@@ -184,8 +184,8 @@ export type Session = {
   /** The privilege of the present try. */
   privilege: BmcPrivilege
   quirk: LoginQuirk | null
-  /** A code did not verify, once: it is asked for again before it is believed, in case the packet was spoiled. */
-  doubted: boolean
+  /** Whose code did not verify, once: it is asked for again before it is believed, in case the packet was spoiled. */
+  doubted: 'rakp-2' | 'rakp-4' | null
   /** Log-ins begun and lost so far. */
   rounds: number
   heard: Heard
@@ -233,7 +233,7 @@ export function newSession(settings: SessionSettings): Session {
     refusals: [],
     privilege: firstPrivilege(settings),
     quirk: loginQuirk(settings.access.loginQuirk ?? settings.remembered?.quirk ?? '') ?? null,
-    doubted: false,
+    doubted: null,
     rounds: 0,
     heard: { kind: 'nothing' },
     portClosed: 0
@@ -272,7 +272,7 @@ export function stepSession(
 function begin(session: Session, now: number, dice: Dice): SessionStep {
   const { settings } = session
   const { access, remembered } = settings
-  const fresh: Session = { ...session, refusals: [], privilege: firstPrivilege(settings), doubted: false }
+  const fresh: Session = { ...session, refusals: [], privilege: firstPrivilege(settings), doubted: null }
   if (access.protocol === '1.5') return login(fresh, now, dice)
   const suites = suiteOrder(access.cipherSuites, remembered?.suite ?? null)
   if (suites.length === 0) return fail(session, suitesNotAllowed(access, access.cipherSuites))
@@ -385,7 +385,7 @@ function rakp2Answered(session: Session, stage: At<'rakp-1'>, payload: Buffer, n
   if (!sameCode(message.code.subarray(0, expected.length), expected)) {
     const quirk = shownQuirk(session, suite, facts, message.code)
     if (quirk) return withFirst(giveUp, pause({ ...session, quirk }, 0, false, now))
-    if (!session.doubted) return resend({ ...session, doubted: true }, stage, now)
+    if (session.doubted === null) return resend({ ...session, doubted: 'rakp-2' }, stage, now)
     return withFirst(giveUp, fail(session, wrongPassword(session.settings.access)))
   }
   const kg = Buffer.from(session.settings.access.kg, 'hex')
@@ -417,7 +417,7 @@ function rakp4Answered(
   }
   const { access } = session.settings
   if (!sameCode(message.check, rakp4Check(login.suite, sik, facts))) {
-    if (!session.doubted) return resend({ ...session, doubted: true }, stage, now)
+    if (session.doubted !== 'rakp-4') return resend({ ...session, doubted: 'rakp-4' }, stage, now)
     return fail({ ...session, stage: { at: 'ended' } }, wrongKg(access, access.kg !== ''))
   }
   return setPrivilege(session, linkOf(stage), now, dice)
@@ -805,6 +805,9 @@ function timer(session: Session, now: number, dice: Dice): SessionStep {
     case 'rakp-1':
     case 'rakp-3':
     case 'challenge':
+      // With the first RAKP 4 the session was open for the BMC; some then answer no other.
+      if (stage.at === 'rakp-3' && session.doubted === 'rakp-4')
+        return fail(session, wrongKg(access, access.kg !== ''))
       return stage.tries < timing.loginTries ? resend(session, stage, now) : lostLogin(session, now, dice)
     case 'activate':
       // Silence is how many answer to a wrong password, and each send counts against the user.

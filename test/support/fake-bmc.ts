@@ -25,9 +25,13 @@ import {
   encodeSuiteRecord,
   getChannelCipherSuites
 } from '../../src/wire/ipmi/command/get-channel-cipher-suites.ts'
+import { getChannelInfo, LAN_MEDIUM } from '../../src/wire/ipmi/command/get-channel-info.ts'
 import { getDeviceId } from '../../src/wire/ipmi/command/get-device-id.ts'
 import { getSessionChallenge } from '../../src/wire/ipmi/command/get-session-challenge.ts'
 import { getSystemGuid } from '../../src/wire/ipmi/command/get-system-guid.ts'
+import { getUserAccess } from '../../src/wire/ipmi/command/get-user-access.ts'
+import { PASSWORD_TEST_FAILED, setUserPassword } from '../../src/wire/ipmi/command/set-user-password.ts'
+import { getUserName } from '../../src/wire/ipmi/command/user-name.ts'
 import { PRIVILEGE, setSessionPrivilege } from '../../src/wire/ipmi/command/set-session-privilege.ts'
 import {
   BOOT_PARAMETER,
@@ -101,6 +105,9 @@ export type FakeBmcFaults = {
   offComesBackAfter: number | null
   /** Without parameter 3, the boot flags lapse after so many milliseconds unless a chassis control comes. */
   flagsLapseAfter: number
+  /** The longest password it can keep; a longer one is refused, or cut in silence. */
+  passwordBytes: number
+  cutsPasswords: boolean
   /** What it makes of boot flags before it keeps them. */
   keepsFlags: (flags: BootFlags) => BootFlags
   /** So many of the next commands are answered with `busyCode`. */
@@ -190,7 +197,7 @@ const GUID = Buffer.from('00112233445566778899aabbccddeeff', 'hex')
 const CHANNEL = 1
 
 export async function startFakeBmc(options: FakeBmcOptions = {}): Promise<FakeBmc> {
-  const users = options.users ?? { admin: 'secret123' }
+  const users = { ...(options.users ?? { admin: 'secret123' }) }
   const suites = options.suites ?? [17, 3]
   const kg = Buffer.from(options.kg ?? '', 'hex')
   const address = options.address ?? '127.0.0.1'
@@ -218,6 +225,8 @@ export async function startFakeBmc(options: FakeBmcOptions = {}): Promise<FakeBm
       ignoresOn: 0,
       offComesBackAfter: null,
       flagsLapseAfter: 60_000,
+      passwordBytes: 20,
+      cutsPasswords: false,
       keepsFlags: (flags) => flags,
       busy: 0,
       busyCode: COMPLETION.nodeBusy,
@@ -472,6 +481,11 @@ export async function startFakeBmc(options: FakeBmcOptions = {}): Promise<FakeBm
     return encodeRmcp('ipmi', sealed)
   }
 
+  /** User 1 is the anonymous one. */
+  function nameOf(user: number): string | undefined {
+    return Object.keys(users)[user - 2]
+  }
+
   function limitOf(username: Buffer): number {
     return options.privilegeLimits?.[String(unpadded(username))] ?? PRIVILEGE.administrator
   }
@@ -564,6 +578,34 @@ export async function startFakeBmc(options: FakeBmcOptions = {}): Promise<FakeBm
       manufacturer: 0,
       product: 1
     })),
+    serve(getChannelInfo, PRIVILEGE.user, () => ({
+      channel: CHANNEL,
+      medium: LAN_MEDIUM,
+      activeSessions: 1
+    })),
+    serve(getUserAccess, PRIVILEGE.operator, ({ user }) => ({
+      userIds: 4,
+      enabledUsers: Object.keys(users).length,
+      fixedNames: 0,
+      enabled: nameOf(user) !== undefined,
+      callbackOnly: false,
+      linkAuthentication: false,
+      ipmiMessaging: nameOf(user) !== undefined,
+      privilege: limitOf(Buffer.from(nameOf(user) ?? ''))
+    })),
+    serve(getUserName, PRIVILEGE.operator, ({ user }) => {
+      const name = nameOf(user)
+      return name === undefined ? COMPLETION.invalidField : { name }
+    }),
+    serve(setUserPassword, PRIVILEGE.administrator, (request) => {
+      const name = nameOf(request.user)
+      if (name === undefined) return COMPLETION.invalidField
+      if (!('password' in request)) return
+      if (request.size > faults.passwordBytes && !faults.cutsPasswords) return COMPLETION.requestLength
+      const password = request.password.subarray(0, faults.passwordBytes).toString()
+      if (request.operation === 'set') users[name] = password
+      else if (users[name] !== password) return PASSWORD_TEST_FAILED
+    }),
     serve(getSystemGuid, PRIVILEGE.user, () => ({ guid: GUID })),
     serve(setSessionPrivilege, PRIVILEGE.user, ({ privilege }, session) => {
       if (!session || privilege > session.limit) return 0x81

@@ -89,9 +89,11 @@ export function ipmiSession(settings: SessionSettings, deps: IpmiDeps): IpmiSess
       await new Promise<void>((resolve, reject) => {
         opened.once('error', reject)
         // Closed in the meantime, a socket never calls back.
-        opened.once('close', () => reject(stopping(access)))
+        const cut = (): void => reject(stopping(access))
+        opened.once('close', cut)
         opened.connect(port, found, () => {
           opened.off('error', reject)
+          opened.off('close', cut)
           resolve()
         })
       })

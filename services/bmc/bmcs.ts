@@ -25,7 +25,7 @@ export type BmcsDeps = {
   idle?: number
   /** The least time between two commands to one BMC, milliseconds (0). */
   gap?: number
-  /** Log-ins under way at once, over all BMCs (100). */
+  /** Log-ins under way at once, over all BMCs (128). */
   logins?: number
   timing?: SessionTiming
   /** Milliseconds since the epoch, for cards of exams. */
@@ -53,13 +53,13 @@ export function startBmcs(deps: BmcsDeps): Bmcs {
   const { now, random, operation = 20_000, idle = 3_000, gap = 0, timing = SESSION_TIMING } = deps
   const log = deps.log.child({ service: 'bmc' })
   const lanes = new Map<string, Lane>()
-  // A BMC that has not answered the first packet by the time of the second one is not counted any more.
-  const logins = places(deps.logins ?? 100, timing.loginWait)
+  // Silent by the time of the second packet, a BMC is no load on anything.
+  const logins = places(deps.logins ?? 128, { silent: timing.loginWait, longest: timing.loginWait * 5 })
   const stop = new AbortController()
   let closed = false
 
   function driverDeps(card: QuirkCard | null): DriverDeps {
-    const common = { now, random, log, timing, operation, idle, loginPlace: () => logins.take() }
+    const common = { now, random, log, timing, operation, idle, loginPlace: logins.take }
     return { ...common, gap: Math.max(gap, card?.gap ?? 0), remembered: card?.way ?? null }
   }
 

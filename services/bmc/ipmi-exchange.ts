@@ -6,7 +6,7 @@ import type { Answer } from './ipmi-session.ts'
 
 export type Exchange = {
   access: BmcAccess
-  /** Milliseconds of the driver's clock. */
+  /** Milliseconds of the driver's clock. Time spent waiting for a place to log in does not count: it moves this on. */
   deadlineAt: number
   now(): number
   /** One request, whatever its completion code. `no-answer`: it may or may not have been carried out. */

@@ -35,6 +35,8 @@ export type IpmiSession = {
   /** Logs in; resolves with what worked. Call once, first. */
   open(deadlineAt: number): Promise<LoginWay>
   request(request: SessionRequest, deadlineAt: number): Promise<Answer>
+  /** Whether the BMC has answered anything yet. */
+  heardFrom(): boolean
   /** Cuts short what is under way, closes the session on the BMC (waiting a little for its answer), frees the socket. */
   close(): Promise<void>
 }
@@ -119,6 +121,8 @@ export function ipmiSession(settings: SessionSettings, deps: IpmiDeps): IpmiSess
       if (outcome.kind === 'reply' || outcome.kind === 'no-answer') return outcome
       throw new Error(`a request that ended in "${outcome.kind}"`)
     },
+
+    heardFrom: () => state.heard.kind === 'stopped',
 
     async close() {
       if (closed) return

@@ -54,8 +54,8 @@ export type IpmiDriverDeps = IpmiDeps & {
   idle: number
   /** The least time between two commands; milliseconds. */
   gap: number
-  /** Waits for a place among all log-ins; to be called when done with it. */
-  loginPlace: () => Promise<() => void>
+  /** Waits for a place among all log-ins; to be called when done with it. `alive`: the BMC has answered something. */
+  loginPlace: (alive: () => boolean) => Promise<() => void>
   /** The way that worked in an earlier life. */
   remembered: LoginWay | null
 }
@@ -97,15 +97,17 @@ export function ipmiBmc(access: BmcAccess, deps: IpmiDriverDeps): IpmiBmc {
   }
   const report = <T>(work: (exchange: Exchange) => Promise<T>): Promise<T> => operate(work, REPORT_FACTOR)
 
-  async function loggedIn(deadlineAt: number): Promise<IpmiSession> {
+  async function loggedIn(exchange: Exchange): Promise<IpmiSession> {
     if (session) return session
     await closing
-    const leave = await deps.loginPlace()
+    const waitedFrom = deps.now()
+    const leave = await deps.loginPlace(() => session?.heardFrom() ?? false)
+    exchange.deadlineAt += deps.now() - waitedFrom
     try {
       if (closed) throw stopping(access)
       const fresh = ipmiSession({ access, remembered, timing: deps.timing }, deps)
       session = fresh
-      remembered = await fresh.open(deadlineAt)
+      remembered = await fresh.open(exchange.deadlineAt)
       return fresh
     } finally {
       leave()
@@ -127,9 +129,9 @@ export function ipmiBmc(access: BmcAccess, deps: IpmiDriverDeps): IpmiBmc {
       async send(command, request) {
         const { name, netFn, command: number, completionWords: words } = command
         const bytes = { name, netFn, command: number, data: command.encodeRequest(request), words }
-        const current = await loggedIn(deadlineAt)
+        const current = await loggedIn(exchange)
         await pace()
-        const answer = await current.request(bytes, deadlineAt)
+        const answer = await current.request(bytes, exchange.deadlineAt)
         lastSentAt = deps.now()
         if (answer.kind === 'no-answer') endSession()
         return answer
@@ -241,7 +243,7 @@ export function ipmiBmc(access: BmcAccess, deps: IpmiDriverDeps): IpmiBmc {
     const password = Buffer.from(text)
     const most = access.protocol === '1.5' ? 16 : 20
     if (password.length === 0 || password.length > most) throw passwordTooLong(access, most)
-    await loggedIn(exchange.deadlineAt)
+    await loggedIn(exchange)
     const suite = remembered?.suite ?? null
     const encrypted = suite !== null && cipherSuite(suite)?.confidentiality.cipher !== null
     if (!encrypted) throw needsEncryption(access, 'the new password')

@@ -1,15 +1,15 @@
 // A limit on how many may do something at once; who comes first goes first.
 
 export type Places = {
-  /** Waits for a place; call what it resolves with to give it up. */
-  take(): Promise<() => void>
+  /** Waits for a place; call what it resolves with to give it up. `alive`: whether something has come of it so far. */
+  take(alive: () => boolean): Promise<() => void>
 }
 
 /**
- * A place is given up after `hold` milliseconds even if nobody calls: one that has hung that long does no work, and must
- * not keep others waiting.
+ * Nobody keeps a place for ever: after `silent` milliseconds it is given up if nothing has come of it, after `longest` in
+ * any case. Who hangs does no work, and must not keep others waiting.
  */
-export function places(count: number, hold: number): Places {
+export function places(count: number, { silent, longest }: { silent: number; longest: number }): Places {
   const waiting: (() => void)[] = []
   let free = count
 
@@ -19,7 +19,7 @@ export function places(count: number, hold: number): Places {
     else free++
   }
 
-  function occupied(): () => void {
+  function occupied(alive: () => boolean): () => void {
     let left = false
     const once = (): void => {
       if (left) return
@@ -27,15 +27,18 @@ export function places(count: number, hold: number): Places {
       clearTimeout(timer)
       leave()
     }
-    const timer = setTimeout(once, hold)
+    let timer = setTimeout(() => {
+      if (alive()) timer = setTimeout(once, longest - silent)
+      else once()
+    }, silent)
     return once
   }
 
   return {
-    async take() {
+    async take(alive) {
       if (free > 0) free--
       else await new Promise<void>((resolve) => waiting.push(resolve))
-      return occupied()
+      return occupied(alive)
     }
   }
 }

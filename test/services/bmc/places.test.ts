@@ -2,12 +2,12 @@ import t from 'tap'
 import { places } from '../../../services/bmc/places.ts'
 
 t.test('who comes first goes first, and no more than there are places', async (t) => {
-  const two = places(2, 10_000)
+  const two = places(2, { silent: 10_000, longest: 10_000 })
   const seen: number[] = []
-  const first = await two.take()
-  const second = await two.take()
-  const third = two.take().then((leave) => (seen.push(3), leave))
-  const fourth = two.take().then((leave) => (seen.push(4), leave))
+  const first = await two.take(() => false)
+  const second = await two.take(() => false)
+  const third = two.take(() => false).then((leave) => (seen.push(3), leave))
+  const fourth = two.take(() => false).then((leave) => (seen.push(4), leave))
   await new Promise(setImmediate)
   t.same(seen, [])
   second()
@@ -20,18 +20,29 @@ t.test('who comes first goes first, and no more than there are places', async (t
 })
 
 t.test('a place that is held too long is given to the next', async (t) => {
-  const one = places(1, 20)
-  const late = await one.take()
-  const next = await one.take()
+  const one = places(1, { silent: 20, longest: 500 })
+  const late = await one.take(() => false)
+  const next = await one.take(() => false)
   late()
   let taken = false
-  void one.take().then((leave) => {
-    taken = true
-    leave()
-  })
+  void one
+    .take(() => false)
+    .then((leave) => {
+      taken = true
+      leave()
+    })
   await new Promise(setImmediate)
   t.notOk(taken, 'leaving late frees nothing')
   next()
   await new Promise(setImmediate)
   t.ok(taken)
+})
+
+t.test('a place from which something came is kept longer, and not for ever', async (t) => {
+  const one = places(1, { silent: 20, longest: 100 })
+  await one.take(() => true)
+  const before = performance.now()
+  const next = await one.take(() => false)
+  t.ok(performance.now() - before >= 95)
+  next()
 })

@@ -7,6 +7,7 @@ import { createSocket, type Socket } from 'node:dgram'
 import { lookup } from 'node:dns/promises'
 import { isIP } from 'node:net'
 import type { Logger } from 'pino'
+import type { LoginWay } from '../../src/domain/bmc.ts'
 import type { AppError } from '../../src/domain/error.ts'
 import { cannotSend, stopping } from '../../src/decide/bmc-failure.ts'
 import {
@@ -31,9 +32,11 @@ export type IpmiDeps = {
 export type Answer = Extract<SessionOutcome, { kind: 'reply' | 'no-answer' }>
 
 export type IpmiSession = {
-  /** Logs in; resolves with the cipher suite in use. Call once, first. */
-  open(deadlineAt: number): Promise<number>
+  /** Logs in; resolves with what worked. Call once, first. */
+  open(deadlineAt: number): Promise<LoginWay>
   request(request: SessionRequest, deadlineAt: number): Promise<Answer>
+  /** Whether the BMC has answered anything yet. */
+  heardFrom(): boolean
   /** Cuts short what is under way, closes the session on the BMC (waiting a little for its answer), frees the socket. */
   close(): Promise<void>
 }
@@ -51,7 +54,8 @@ export function ipmiSession(settings: SessionSettings, deps: IpmiDeps): IpmiSess
     const now = deps.now()
     const step = stepSession(state, input, now, deps.random(SESSION_RANDOM_LENGTH))
     state = step.session
-    for (const packet of step.send) socket?.send(packet, trouble)
+    // What becomes of a packet shows in its answer, or in the socket's `error` event.
+    for (const packet of step.send) socket?.send(packet)
     if (step.ignored) deps.log.debug({ bmc: access.address, why: step.ignored }, 'packet ignored')
     clearTimeout(timer)
     if (state.wakeAt !== null) timer = setTimeout(feed, Math.max(0, state.wakeAt - now), { kind: 'timer' })
@@ -87,9 +91,11 @@ export function ipmiSession(settings: SessionSettings, deps: IpmiDeps): IpmiSess
       await new Promise<void>((resolve, reject) => {
         opened.once('error', reject)
         // Closed in the meantime, a socket never calls back.
-        opened.once('close', () => reject(stopping(access)))
+        const cut = (): void => reject(stopping(access))
+        opened.once('close', cut)
         opened.connect(port, found, () => {
           opened.off('error', reject)
+          opened.off('close', cut)
           resolve()
         })
       })
@@ -107,7 +113,7 @@ export function ipmiSession(settings: SessionSettings, deps: IpmiDeps): IpmiSess
       if (closed) throw stopping(access)
       const outcome = await ask({ kind: 'open', deadlineAt })
       if (outcome.kind !== 'ready') throw new Error(`a log-in that ended in "${outcome.kind}"`)
-      return outcome.suite
+      return outcome.way
     },
 
     async request(request, deadlineAt) {
@@ -115,6 +121,8 @@ export function ipmiSession(settings: SessionSettings, deps: IpmiDeps): IpmiSess
       if (outcome.kind === 'reply' || outcome.kind === 'no-answer') return outcome
       throw new Error(`a request that ended in "${outcome.kind}"`)
     },
+
+    heardFrom: () => state.heard.kind === 'stopped',
 
     async close() {
       if (closed) return

@@ -37,7 +37,7 @@ export function timedOut(bmc: BmcSubject, seconds: number, heard: Heard): AppErr
       return failure(
         'bmc-protocol',
         bmc,
-        'it speaks IPMI 1.5 only, and IPMI 2.0 (RMCP+) is needed. Update its firmware or enable IPMI 2.0 on it'
+        'it speaks IPMI 1.5 only, and IPMI 2.0 (RMCP+) is needed. Update its firmware or enable IPMI 2.0 on it; ipmi_protocol_version 1.5 forces the old one, in which nothing is encrypted'
       )
     case 'not-ipmi':
       return failure(
@@ -59,6 +59,16 @@ export function wrongPassword(bmc: BmcSubject): AppError {
     'bmc-auth',
     bmc,
     `the password for user "${bmc.username}" does not match the BMC's (a few BMCs answer an unknown user in the same way). Correct ipmi_password, or set the password on the BMC; nothing is retried, so that the BMC does not lock the user`,
+    { reason: 'password' }
+  )
+}
+
+/** IPMI 1.5: the log-in itself was left unanswered, after the BMC had answered before. */
+export function wrongPassword15(bmc: BmcSubject): AppError {
+  return failure(
+    'bmc-auth',
+    bmc,
+    `it left the log-in of user "${bmc.username}" unanswered, which is how IPMI 1.5 BMCs answer to a wrong password. Correct ipmi_password, or set the password on the BMC (16 bytes at most); nothing is retried, so that the BMC does not lock the user`,
     { reason: 'password' }
   )
 }
@@ -100,16 +110,17 @@ export function suitesNotAllowed(bmc: BmcSubject, suites: readonly number[]): Ap
   return failure(
     'bmc-cipher',
     bmc,
-    `none of the configured cipher suites (${listed(suites)}) may be used: they give away passwords or let anyone in. Use 17 or 3`
+    `none of the configured cipher suites (${listed(suites)}) may be used: 0 lets anyone in, and one that does not encrypt must be the only one named. Use 17 or 3`
   )
 }
 
 export function roleRefused(bmc: BmcSubject, refusals: readonly SuiteRefusal[]): AppError {
   const answers = refusals.map(({ suite, words }) => `suite ${suite}: ${words}`).join('; ')
+  const wanted = bmc.privilege === 'highest' ? 'administrator, nor as operator' : bmc.privilege
   return failure(
     'bmc-privilege',
     bmc,
-    `user "${bmc.username}" may not log in as ${bmc.privilege} (${answers}). Raise the user's and the channel's privilege limit on the BMC, or set ipmi_priv_level lower`,
+    `user "${bmc.username}" may not log in as ${wanted}${answers && ` (${answers})`}. Raise the user's and the channel's privilege limit on the BMC, or set ipmi_priv_level lower`,
     { refusals }
   )
 }
@@ -156,6 +167,45 @@ export function privilegeTooLow(bmc: BmcSubject, command: string, completionCode
   )
 }
 
+/** The BMC took a new password, and then did not know it. */
+export function passwordNotKept(
+  bmc: BmcSubject,
+  completionCode: number,
+  own?: Readonly<Record<number, string>>
+): AppError {
+  return failure(
+    'bmc-refused',
+    bmc,
+    `it took the new password for user "${bmc.username}" but does not know it now (${completionWords(completionCode, own)}). Use one of at most 16 letters and digits`,
+    { completionCode }
+  )
+}
+
+/** The BMC took a new password, and a log-in with it fails. */
+export function passwordNotTaken(bmc: BmcSubject): AppError {
+  return failure(
+    'bmc-refused',
+    bmc,
+    `it took the new password for user "${bmc.username}" but lets nobody in with it; the old one is back. Use one of at most 16 letters and digits: some BMCs cut longer ones`
+  )
+}
+
+export function passwordTooLong(bmc: BmcSubject, most: number): AppError {
+  return new AppError(
+    'bad-request',
+    `BMC ${bmc.address}: the new password for user "${bmc.username}" must have 1 to ${most} bytes; it is not cut to fit.`
+  )
+}
+
+/** What Seedling may send only over an encrypted session. */
+export function needsEncryption(bmc: BmcSubject, what: string): AppError {
+  return failure(
+    'bmc-cipher',
+    bmc,
+    `${what} would travel readable for everybody: the session is not encrypted. Use cipher suite 17 or 3`
+  )
+}
+
 /** The answer to `command` is authentic but out of shape. */
 export function malformedAnswer(bmc: BmcSubject, command: string, words: string): AppError {
   return failure(
@@ -177,6 +227,12 @@ export function cannotSend(bmc: BmcSubject, words: string): AppError {
 /** Seedling is about to end; what was asked of the BMC may or may not have been done. */
 export function stopping(bmc: BmcSubject): AppError {
   return failure('bmc-busy', bmc, 'cut short because Seedling is stopping. Try again when it is back')
+}
+
+/** It has failed before, and is not to be asked again yet: the last failure, and when that changes. */
+export function leftAlone(seconds: number, last: AppError): AppError {
+  const again = `Not tried again for ${Math.max(1, Math.ceil(seconds))} s, or until its driver_info changes`
+  return new AppError(last.code, `${last.message} ${again}.`, { ...last.detail, leftAlone: true })
 }
 
 /** The BMC took its turn for other orders of ours for longer than an operation may wait. */

@@ -5,10 +5,13 @@
 //   idle ─open→ open-session → rakp-1 → rakp-3 → (Set Session Privilege) → ready ─request→ command → ready
 //                    ↑ lost, refused: pause, next suite ↓                     └──────close→ command → ended
 //
+// IPMI 1.5, where it is forced: challenge → activate instead of the first three.
+//
 // Each `open`, `request` and `close` leads to exactly one outcome. One request is outstanding at a time, which is the
 // only number that every BMC takes. A wrong password or name ends the log-in at once: no other suite is tried with it.
 
-import type { BmcAccess } from '../domain/bmc.ts'
+import { createSecretKey, type KeyObject } from 'node:crypto'
+import type { BmcAccess, BmcPrivilege, LoginWay } from '../domain/bmc.ts'
 import type { AppError } from '../domain/error.ts'
 import {
   algorithmNumbers,
@@ -18,7 +21,9 @@ import {
   type CipherSuite
 } from '../wire/ipmi/cipher-suite.ts'
 import { COMPLETION, RMCP_PLUS_STATUS, statusWords } from '../wire/ipmi/codes.ts'
+import { activateSession } from '../wire/ipmi/command/activate-session.ts'
 import { closeSession } from '../wire/ipmi/command/close-session.ts'
+import type { Command } from '../wire/ipmi/command/command.ts'
 import {
   getChannelAuthCapabilities,
   THIS_CHANNEL
@@ -28,6 +33,7 @@ import {
   decodeSuiteRecords,
   getChannelCipherSuites
 } from '../wire/ipmi/command/get-channel-cipher-suites.ts'
+import { getSessionChallenge } from '../wire/ipmi/command/get-session-challenge.ts'
 import { PRIVILEGE, setSessionPrivilege } from '../wire/ipmi/command/set-session-privilege.ts'
 import {
   rakp2Code,
@@ -36,28 +42,16 @@ import {
   sameCode,
   sessionIntegrityKey,
   sessionKeys,
-  type RakpFacts,
-  type SessionKeys
+  type RakpFacts
 } from '../wire/ipmi/keys.ts'
+import { loginQuirk, LOGIN_QUIRKS, type LoginQuirk } from '../wire/ipmi/login-quirk.ts'
+import { openMd5, sealMd5 } from '../wire/ipmi/md5-packet.ts'
 import { decodeResponse, encodeRequest, type IpmiResponse } from '../wire/ipmi/message.ts'
 import { decodeOpenSessionResponse, encodeOpenSessionRequest } from '../wire/ipmi/open-session.ts'
-import { decodeRakp2, decodeRakp4, encodeRakp1, encodeRakp3 } from '../wire/ipmi/rakp.ts'
+import { decodeRakp2, decodeRakp4, encodeRakp1, encodeRakp3, USER_NAME_LENGTH } from '../wire/ipmi/rakp.ts'
 import { decodeRmcp, encodeRmcp } from '../wire/ipmi/rmcp.ts'
-import {
-  decodeHeader,
-  encodePlain,
-  FORMAT_RMCP_PLUS,
-  IV_LENGTH,
-  open,
-  PAYLOAD,
-  seal
-} from '../wire/ipmi/rmcp-plus.ts'
-import {
-  EMPTY_WINDOW,
-  nextSequence,
-  receiveSequence,
-  type SequenceWindow
-} from '../wire/ipmi/sequence-window.ts'
+import { decodeHeader, encodePlain, FORMAT_RMCP_PLUS, IV_LENGTH, PAYLOAD } from '../wire/ipmi/rmcp-plus.ts'
+import { receiveSequence } from '../wire/ipmi/sequence-window.ts'
 import { decodeSessionless, encodeSessionless } from '../wire/ipmi/sessionless.ts'
 import { WireError } from '../wire/wire-error.ts'
 import {
@@ -72,9 +66,12 @@ import {
   unknownUser,
   wrongKg,
   wrongPassword,
+  wrongPassword15,
+  type BmcSubject,
   type Heard,
   type SuiteRefusal
 } from './bmc-failure.ts'
+import { newLink, openPacket, sealRequest, suiteOfLink, type Link } from './bmc-link.ts'
 
 /** Spans in milliseconds. */
 export type SessionTiming = {
@@ -107,8 +104,8 @@ export const SESSION_TIMING: SessionTiming = {
 
 export type SessionSettings = {
   access: BmcAccess
-  /** The suite that worked last, tried first. */
-  rememberedSuite: number | null
+  /** The way that worked last, tried first. */
+  remembered: LoginWay | null
   timing: SessionTiming
 }
 
@@ -132,7 +129,7 @@ export type SessionInput =
   | { kind: 'port-closed' }
 
 export type SessionOutcome =
-  | { kind: 'ready'; suite: number }
+  | { kind: 'ready'; way: LoginWay }
   | { kind: 'reply'; completionCode: number; data: Buffer }
   /** All sends of the request went unanswered: it may or may not have been carried out. The session is to be closed. */
   | { kind: 'no-answer' }
@@ -147,16 +144,6 @@ export type SessionStep = {
   outcome: SessionOutcome | null
   /** Why the datagram did not count, for the debug log. */
   ignored: string | null
-}
-
-/** What both sides agreed on: keys and counters of the session. */
-type Link = {
-  keys: SessionKeys
-  consoleSessionId: number
-  bmcSessionId: number
-  sequence: number
-  window: SequenceWindow
-  rqSeq: number
 }
 
 /** One try to log in with one suite; new numbers each time, so that late answers to an earlier try are told apart. */
@@ -175,7 +162,9 @@ type Stage =
   | { at: 'idle' }
   | { at: 'open-session'; login: Login; packet: Buffer; tries: number }
   | { at: 'rakp-1'; login: Login; bmcSessionId: number; packet: Buffer; tries: number }
-  | { at: 'rakp-3'; login: Login; facts: RakpFacts; sik: Buffer; packet: Buffer; tries: number }
+  | { at: 'rakp-3'; login: Login; facts: RakpFacts; sik: KeyObject; packet: Buffer; tries: number }
+  | { at: 'challenge'; packet: Buffer; tries: number }
+  | { at: 'activate'; temporarySessionId: number; packet: Buffer; tries: number }
   | { at: 'pause'; noFreeSession: boolean }
   | { at: 'offered-suites'; index: number; records: Buffer; packet: Buffer; tries: number }
   | { at: 'ready'; link: Link }
@@ -192,6 +181,11 @@ export type Session = {
   /** Suites still to be tried; the first is the present one. */
   suites: readonly CipherSuite[]
   refusals: readonly SuiteRefusal[]
+  /** The privilege of the present try. */
+  privilege: BmcPrivilege
+  quirk: LoginQuirk | null
+  /** Whose code did not verify, once: it is asked for again before it is believed, in case the packet was spoiled. */
+  doubted: 'rakp-2' | 'rakp-4' | null
   /** Log-ins begun and lost so far. */
   rounds: number
   heard: Heard
@@ -215,11 +209,17 @@ const RETRIED: ReadonlySet<number> = new Set([
   COMPLETION.initialising
 ])
 
-/** The order in which suites are tried: the remembered one, then as configured; ones not allowed are left out. */
+/**
+ * The order in which suites are tried: the remembered one, then as configured. One that is used only when forced must be
+ * the only one configured; suite 0 is left out always.
+ */
 export function suiteOrder(configured: readonly number[], remembered: number | null): CipherSuite[] {
   const first = configured.filter((id) => id === remembered)
   const rest = configured.filter((id) => id !== remembered)
-  return [...first, ...rest].flatMap((id) => cipherSuite(id) ?? []).filter((suite) => suite.allowed)
+  const forced = configured.length === 1
+  return [...first, ...rest]
+    .flatMap((id) => cipherSuite(id) ?? [])
+    .filter(({ use }) => use === 'free' || (use === 'forced' && forced))
 }
 
 export function newSession(settings: SessionSettings): Session {
@@ -231,6 +231,9 @@ export function newSession(settings: SessionSettings): Session {
     deadlineAt: 0,
     suites: [],
     refusals: [],
+    privilege: firstPrivilege(settings),
+    quirk: loginQuirk(settings.access.loginQuirk ?? settings.remembered?.quirk ?? '') ?? null,
+    doubted: null,
     rounds: 0,
     heard: { kind: 'nothing' },
     portClosed: 0
@@ -267,23 +270,29 @@ export function stepSession(
 // ── log-in ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 function begin(session: Session, now: number, dice: Dice): SessionStep {
-  const { access, rememberedSuite } = session.settings
-  const suites = suiteOrder(access.cipherSuites, rememberedSuite)
+  const { settings } = session
+  const { access, remembered } = settings
+  const fresh: Session = { ...session, refusals: [], privilege: firstPrivilege(settings), doubted: null }
+  if (access.protocol === '1.5') return login(fresh, now, dice)
+  const suites = suiteOrder(access.cipherSuites, remembered?.suite ?? null)
   if (suites.length === 0) return fail(session, suitesNotAllowed(access, access.cipherSuites))
-  return login({ ...session, suites, refusals: [] }, now, dice)
+  return login({ ...fresh, suites }, now, dice)
+}
+
+function login(session: Session, now: number, dice: Dice): SessionStep {
+  return session.settings.access.protocol === '1.5'
+    ? challenge(session, now, dice)
+    : openSession(session, now, dice)
 }
 
 /** Open Session Request for the first of `session.suites`. */
-function login(session: Session, now: number, dice: Dice): SessionStep {
+function openSession(session: Session, now: number, dice: Dice): SessionStep {
   const [suite] = session.suites
   if (suite === undefined) throw new Error('a log-in without a cipher suite')
   const { tag, sessionId: consoleSessionId, random: consoleRandom } = dice
-  const { privilege } = session.settings.access
   const payload = encodeOpenSessionRequest({
     tag,
-    // "Highest" and administrator is what every tool sends. Some BMCs hash the privilege asked for here instead of
-    // RAKP 1's (Sun ILOM, Supermicro X8, Intel S5500, Quanta), so a lower one is the same in both.
-    privilege: privilege === 'administrator' ? HIGHEST : PRIVILEGE[privilege],
+    privilege: openPrivilege(session),
     consoleSessionId,
     algorithms: algorithmNumbers(suite)
   })
@@ -356,7 +365,7 @@ function rakp2Answered(session: Session, stage: At<'rakp-1'>, payload: Buffer, n
     role: role(session),
     username: username(session)
   }
-  const password = Buffer.from(session.settings.access.password)
+  const password = createSecretKey(Buffer.from(session.settings.access.password))
   const expected = rakp2Code(suite, password, facts)
   const giveUp = plain(
     PAYLOAD.rakp3,
@@ -367,17 +376,22 @@ function rakp2Answered(session: Session, stage: At<'rakp-1'>, payload: Buffer, n
       code: Buffer.alloc(0)
     })
   )
-  if (message.code.length !== expected.length) {
+  // Some boards send a code with bytes after its end (old Supermicro, Sun ILOM).
+  if (message.code.length < expected.length) {
     const words = `its RAKP 2 code has ${message.code.length} bytes, not ${expected.length}`
     return withFirst(giveUp, suiteRefused(session, { suite: suite.id, status: null, words }, now))
   }
   // Checked before RAKP 3 goes out: RAKP 3 holds a hash of the password, which a false BMC would collect.
-  if (!sameCode(message.code, expected)) {
+  if (!sameCode(message.code.subarray(0, expected.length), expected)) {
+    const quirk = shownQuirk(session, suite, facts, message.code)
+    if (quirk) return withFirst(giveUp, pause({ ...session, quirk }, 0, false, now))
+    if (session.doubted === null) return resend({ ...session, doubted: 'rakp-2' }, stage, now)
     return withFirst(giveUp, fail(session, wrongPassword(session.settings.access)))
   }
   const kg = Buffer.from(session.settings.access.kg, 'hex')
-  const sik = sessionIntegrityKey(suite, kg.length > 0 ? kg : password, facts)
-  const code = rakp3Code(suite, password, facts)
+  const sik = createSecretKey(sessionIntegrityKey(suite, kg.length > 0 ? kg : password, facts))
+  const hashedRole = session.quirk?.bareRoleInRakp3 ? facts.role & ~NAME_ONLY : facts.role
+  const code = rakp3Code(suite, password, { ...facts, role: hashedRole })
   const packet = plain(PAYLOAD.rakp3, encodeRakp3({ tag, status: RMCP_PLUS_STATUS.ok, bmcSessionId, code }))
   return send(
     { ...session, stage: { at: 'rakp-3', login, facts, sik, packet, tries: 1 } },
@@ -403,23 +417,27 @@ function rakp4Answered(
   }
   const { access } = session.settings
   if (!sameCode(message.check, rakp4Check(login.suite, sik, facts))) {
+    if (session.doubted !== 'rakp-4') return resend({ ...session, doubted: 'rakp-4' }, stage, now)
     return fail({ ...session, stage: { at: 'ended' } }, wrongKg(access, access.kg !== ''))
   }
-  const privilege = PRIVILEGE[access.privilege]
-  return sendCommand(
-    session,
-    linkOf(stage),
-    'privilege',
-    {
-      name: setSessionPrivilege.name,
-      netFn: setSessionPrivilege.netFn,
-      command: setSessionPrivilege.command,
-      data: setSessionPrivilege.encodeRequest({ privilege }),
-      words: setSessionPrivilege.completionWords
-    },
-    now,
-    dice
-  )
+  return setPrivilege(session, linkOf(stage), now, dice)
+}
+
+/**
+ * The quirk that explains a RAKP 2 code other than the standard's, or null. The code still proves that the BMC knows the
+ * password.
+ */
+function shownQuirk(session: Session, suite: CipherSuite, facts: RakpFacts, code: Buffer): LoginQuirk | null {
+  if (session.quirk) return null
+  const password = Buffer.from(session.settings.access.password)
+  const hashed = rakp2Code(suite, password, { ...facts, role: openPrivilege(session) })
+  if (!sameCode(code, hashed)) return null
+  return LOGIN_QUIRKS.find(({ roleEverywhere }) => roleEverywhere) ?? null
+}
+
+function setPrivilege(session: Session, link: Link, now: number, dice: Dice): SessionStep {
+  const request = requestOf(setSessionPrivilege, { privilege: PRIVILEGE[session.privilege] })
+  return sendCommand(session, link, 'privilege', request, now, dice)
 }
 
 /** An RMCP+ status other than 0. Makers mix them up, so most of them only rule out the present suite. */
@@ -430,6 +448,9 @@ function statusRefused(
   now: number
 ): SessionStep {
   const { access, timing } = session.settings
+  if (isRoleRefusal(status) && mayStepDown(session)) {
+    return pause({ ...session, privilege: 'operator' }, 0, false, now)
+  }
   if (status === RMCP_PLUS_STATUS.unauthorizedName) return fail(session, unknownUser(access))
   if (status === RMCP_PLUS_STATUS.invalidIntegrityCheck) return fail(session, wrongPassword(access))
   const forgotten =
@@ -441,27 +462,45 @@ function statusRefused(
 }
 
 function suiteRefused(session: Session, refusal: SuiteRefusal, now: number): SessionStep {
-  const { access, timing } = session.settings
+  const { settings } = session
   const refusals = [...session.refusals, refusal]
-  const next: Session = { ...session, suites: session.suites.slice(1), refusals }
+  const next: Session = {
+    ...session,
+    suites: session.suites.slice(1),
+    refusals,
+    privilege: firstPrivilege(settings)
+  }
   if (next.suites.length > 0) return pause(next, 0, false, now)
   const answered = (...statuses: number[]): boolean =>
     refusals.some(({ status }) => status !== null && statuses.includes(status))
   if (answered(RMCP_PLUS_STATUS.noResources, RMCP_PLUS_STATUS.noResourcesAtRole)) {
-    const again = now + timing.sessionPause < session.deadlineAt
-    if (!again) return fail(next, noFreeSession(access, refusals))
-    return pause(next, timing.sessionPause, true, now)
+    return sessionsTaken(next, now)
   }
-  if (answered(RMCP_PLUS_STATUS.invalidRole, RMCP_PLUS_STATUS.unauthorizedRole)) {
-    return fail(next, roleRefused(access, refusals))
+  if (refusals.some(({ status }) => status !== null && isRoleRefusal(status))) {
+    return fail(next, roleRefused(settings.access, refusals))
   }
   return askOfferedSuites(next, 0, Buffer.alloc(0), now)
 }
 
+/** Forgotten sessions end by themselves, so it is tried again as long as there is time. */
+function sessionsTaken(session: Session, now: number): SessionStep {
+  const { access, timing } = session.settings
+  if (now + timing.sessionPause < session.deadlineAt) return pause(session, timing.sessionPause, true, now)
+  return fail(session, noFreeSession(access, session.refusals))
+}
+
+function isRoleRefusal(status: number): boolean {
+  return status === RMCP_PLUS_STATUS.invalidRole || status === RMCP_PLUS_STATUS.unauthorizedRole
+}
+
+/** Only where the privilege is ours to find out; a user with less than an operator's is of no use. */
+function mayStepDown({ settings, privilege }: Session): boolean {
+  return settings.access.privilege === 'highest' && privilege === 'administrator'
+}
+
 /** After "no common suite": what does it offer? Only for the message, so a few tries must do. */
 function askOfferedSuites(session: Session, index: number, records: Buffer, now: number): SessionStep {
-  const { command, netFn, encodeRequest: encode } = getChannelCipherSuites
-  const data = encode({ channel: THIS_CHANNEL, index })
+  const { command, netFn, data } = requestOf(getChannelCipherSuites, { channel: THIS_CHANNEL, index })
   const packet = plain(PAYLOAD.ipmi, encodeRequest({ netFn, command, rqSeq: index, data }))
   const stage: Stage = { at: 'offered-suites', index, records, packet, tries: 1 }
   return send({ ...session, stage }, [packet], now + session.settings.timing.loginWait, now)
@@ -504,12 +543,86 @@ function pause(session: Session, span: number, noFreeSession: boolean, now: numb
 
 function authCapabilitiesAnswered(session: Session, body: Buffer): SessionStep {
   const response = decodeResponse(decodeSessionless(body), { authenticated: false })
-  const { command, netFn, decodeResponse: decode } = getChannelAuthCapabilities
-  if (response.command !== command || response.netFn !== netFn + 1) return ignore(session, 'another answer')
+  if (!isAnswerTo(response, getChannelAuthCapabilities)) return ignore(session, 'another answer')
   // A strict 1.5 BMC does not know the bit that asks for 2.0.
-  const ipmi20 = response.completionCode === COMPLETION.ok && decode(response.data).ipmi20
+  const ok = response.completionCode === COMPLETION.ok
+  const ipmi20 = ok && getChannelAuthCapabilities.decodeResponse(response.data).ipmi20
   if (!ipmi20) return quiet({ ...session, heard: { kind: 'only-ipmi-1.5' } })
   return quiet({ ...session, heard: { kind: 'stopped', missing: 'Open Session Request' } })
+}
+
+// ── log-in by IPMI 1.5 (sections 22.16 and 22.17) ────────────────────────────────────────────────────────────────────────
+
+function challenge(session: Session, now: number, dice: Dice): SessionStep {
+  const rqSeq = dice.tag & 0x3f
+  const { netFn, command, data } = requestOf(getSessionChallenge, { username: username(session) })
+  const packet = encodeRmcp('ipmi', encodeSessionless(encodeRequest({ netFn, command, rqSeq, data })))
+  const stage: Stage = { at: 'challenge', packet, tries: 1 }
+  return send({ ...session, stage }, [packet], now + loginWait(session), now)
+}
+
+function challengeAnswered(session: Session, body: Buffer, now: number, dice: Dice): SessionStep {
+  const response = decodeResponse(decodeSessionless(body), { authenticated: false })
+  if (!isAnswerTo(response, getSessionChallenge)) return ignore(session, 'another answer')
+  const { access } = session.settings
+  if (RETRIED.has(response.completionCode))
+    return pause(session, session.settings.timing.busyPause, false, now)
+  // 0x81 invalid user name, 0x82 null user not enabled.
+  if (response.completionCode === 0x81 || response.completionCode === 0x82)
+    return fail(session, unknownUser(access))
+  if (response.completionCode !== COMPLETION.ok) return fail(session, refusal(session, response))
+  const { temporarySessionId, challenge } = getSessionChallenge.decodeResponse(response.data)
+  const { netFn, command, data } = requestOf(activateSession, {
+    privilege: PRIVILEGE[session.privilege],
+    challenge,
+    outboundSequence: dice.sessionId
+  })
+  const message = encodeRequest({ netFn, command, rqSeq: dice.tag & 0x3f, data })
+  const unnumbered = { sessionId: temporarySessionId, sequence: 0, message }
+  const packet = encodeRmcp('ipmi', sealMd5(Buffer.from(access.password), unnumbered))
+  const stage: Stage = { at: 'activate', temporarySessionId, packet, tries: 1 }
+  return send({ ...session, stage }, [packet], now + loginWait(session), now)
+}
+
+function activateAnswered(
+  session: Session,
+  stage: At<'activate'>,
+  body: Buffer,
+  now: number,
+  dice: Dice
+): SessionStep {
+  const { access } = session.settings
+  const password = Buffer.from(access.password)
+  // Refusals may come without authentication; a session never does.
+  const authenticated = body[0] !== 0
+  const message = authenticated ? openMd5(password, body).message : refusalMessage(body)
+  const response = decodeResponse(message, { authenticated })
+  if (!isAnswerTo(response, activateSession)) return ignore(session, 'another answer')
+  const { completionCode } = response
+  if (RETRIED.has(completionCode)) return pause(session, session.settings.timing.busyPause, false, now)
+  if (completionCode >= 0x81 && completionCode <= 0x83) return sessionsTaken(session, now)
+  if (completionCode === 0x86 && mayStepDown(session))
+    return pause({ ...session, privilege: 'operator' }, 0, false, now)
+  if (completionCode === 0x86) return fail(session, roleRefused(access, []))
+  // The challenge is used up: the first answer was lost on the way.
+  if (completionCode === 0x85) return pause(session, session.settings.timing.loginWait, false, now)
+  if (completionCode !== COMPLETION.ok) return fail(session, refusal(session, response))
+  if (!authenticated) return ignore(session, 'a session without authentication')
+  const { sessionId, inboundSequence } = activateSession.decodeResponse(response.data)
+  const ids = { consoleSessionId: sessionId, bmcSessionId: sessionId }
+  const link = newLink({ kind: 'md5', password }, ids, (inboundSequence - 1) >>> 0)
+  return setPrivilege({ ...session, stage }, link, now, dice)
+}
+
+/** The message of an unauthenticated packet, whatever session it names (bytes 1 to 8). */
+function refusalMessage(body: Buffer): Buffer {
+  return decodeSessionless(Buffer.concat([body.subarray(0, 1), Buffer.alloc(8), body.subarray(9)]))
+}
+
+function refusal(session: Session, { completionCode, command }: IpmiResponse): AppError {
+  const { name, completionWords } =
+    command === activateSession.command ? activateSession : getSessionChallenge
+  return refused(session.settings.access, name, completionCode, completionWords)
 }
 
 // ── commands ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -524,8 +637,7 @@ function close(session: Session, now: number, dice: Dice): SessionStep {
   if (stage.at === 'ready' || stage.at === 'command') {
     return sendCommand(session, stage.link, 'close', closeRequest(stage.link), now, dice)
   }
-  const last =
-    stage.at === 'rakp-3' ? [sealed(linkOf(stage), closeRequest(linkOf(stage)), 0, dice).packet] : []
+  const last = stage.at === 'rakp-3' ? [closePacket(linkOf(stage), dice)] : []
   return { ...end(session, { kind: 'closed' }), send: last }
 }
 
@@ -552,7 +664,7 @@ function sendExchange(
   dice: Dice
 ): SessionStep {
   const { timing } = session.settings
-  const { packet, link: used } = sealed(link, exchange.request, exchange.rqSeq, dice)
+  const { packet, link: used } = sealRequest(link, exchange.request, exchange.rqSeq, dice.iv)
   const wait =
     exchange.purpose === 'close'
       ? timing.closeWait
@@ -564,9 +676,16 @@ function sendExchange(
   return send(next, [packet], now + wait, now)
 }
 
-function commandAnswered(session: Session, stage: At<'command'>, body: Buffer, now: number): SessionStep {
+function commandAnswered(
+  session: Session,
+  stage: At<'command'>,
+  body: Buffer,
+  now: number,
+  dice: Dice
+): SessionStep {
   const { link, exchange } = stage
-  const packet = open(link.keys, body)
+  const packet = openPacket(link, body)
+  if (packet.sessionId !== link.consoleSessionId) return ignore(session, 'a packet of another session')
   const window = receiveSequence(link.window, packet.sequence)
   if (window === null) return ignore(session, `session sequence number ${packet.sequence} again`)
   const received: Session = { ...session, stage: { ...stage, link: { ...link, window } } }
@@ -575,7 +694,7 @@ function commandAnswered(session: Session, stage: At<'command'>, body: Buffer, n
   if (exchange.busy?.waiting || !answers(response, exchange.request, exchange.rqSeq)) {
     return ignore(received, 'an answer to an earlier request')
   }
-  return replied(received, { ...link, window }, exchange, response, now)
+  return replied(received, { ...link, window }, exchange, response, now, dice)
 }
 
 function replied(
@@ -583,7 +702,8 @@ function replied(
   link: Link,
   exchange: Exchange,
   response: IpmiResponse,
-  now: number
+  now: number,
+  dice: Dice
 ): SessionStep {
   const { access, timing } = session.settings
   const { completionCode } = response
@@ -598,34 +718,26 @@ function replied(
   if (exchange.purpose === 'request') {
     return done(ready, { kind: 'reply', completionCode, data: response.data })
   }
-  if (completionCode === COMPLETION.ok) return done(ready, { kind: 'ready', suite: link.keys.suite.id })
+  if (completionCode === COMPLETION.ok) return done(ready, { kind: 'ready', way: wayOf(session, link) })
   const tooHigh = completionCode === 0x80 || completionCode === 0x81
   if (tooHigh || completionCode === COMPLETION.insufficientPrivilege) {
-    return fail(ready, privilegeTooLow(access, exchange.request.name, completionCode))
+    if (mayStepDown(session)) return setPrivilege({ ...session, privilege: 'operator' }, link, now, dice)
+    return fail(ready, privilegeTooLow(subject(session), exchange.request.name, completionCode))
   }
   return fail(ready, refused(access, exchange.request.name, completionCode, exchange.request.words))
 }
 
-function sealed(
-  link: Link,
-  wanted: SessionRequest,
-  rqSeq: number,
-  dice: Dice
-): { packet: Buffer; link: Link } {
-  const sequence = nextSequence(link.sequence)
-  const payload = encodeRequest({ ...wanted, rqSeq })
-  const packet = { payloadType: PAYLOAD.ipmi, sessionId: link.bmcSessionId, sequence, payload }
-  return { packet: encodeRmcp('ipmi', seal(link.keys, packet, dice.iv)), link: { ...link, sequence } }
-}
-
 /** One Close Session whose answer nobody waits for. */
 function closePacket(link: Link, dice: Dice): Buffer {
-  return sealed(link, closeRequest(link), link.rqSeq, dice).packet
+  return sealRequest(link, closeRequest(link), link.rqSeq, dice.iv).packet
 }
 
 function closeRequest({ bmcSessionId }: Link): SessionRequest {
-  const { name, netFn, command, completionWords: words } = closeSession
-  return { name, netFn, command, data: closeSession.encodeRequest({ bmcSessionId }), words }
+  return requestOf(closeSession, { bmcSessionId })
+}
+
+function wayOf(session: Session, link: Link): LoginWay {
+  return { suite: suiteOfLink(link), privilege: session.privilege, quirk: session.quirk?.name ?? null }
 }
 
 // ── what comes in ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -644,13 +756,18 @@ function datagram(session: Session, bytes: Uint8Array, now: number, dice: Dice):
 function received(before: Session, bytes: Uint8Array, now: number, dice: Dice): SessionStep {
   const { messageClass, body } = decodeRmcp(bytes)
   if (messageClass !== 'ipmi') return ignore(before, 'an ASF message')
+  const { stage } = before
+  if (stage.at === 'command' && (body[0] === FORMAT_RMCP_PLUS) === (suiteOfLink(stage.link) !== null)) {
+    return commandAnswered(before, stage, body, now, dice)
+  }
+  if (before.settings.access.protocol === '1.5') {
+    const session: Session = { ...before, heard: { kind: 'stopped', missing: awaited(stage) } }
+    if (stage.at === 'challenge') return challengeAnswered(session, body, now, dice)
+    if (stage.at === 'activate') return activateAnswered(session, stage, body, now, dice)
+    return ignore(before, `an IPMI 1.5 packet while at ${stage.at}`)
+  }
   if (body[0] !== FORMAT_RMCP_PLUS) return authCapabilitiesAnswered(before, body)
   const header = decodeHeader(body)
-  const { stage } = before
-  if (stage.at === 'command') {
-    if (header.sessionId !== stage.link.consoleSessionId) return ignore(before, 'a packet of another session')
-    return commandAnswered(before, stage, body, now)
-  }
   if (header.encrypted || header.authenticated || header.sessionId !== 0) {
     return ignore(before, 'a packet of another session')
   }
@@ -687,10 +804,18 @@ function timer(session: Session, now: number, dice: Dice): SessionStep {
     case 'open-session':
     case 'rakp-1':
     case 'rakp-3':
+    case 'challenge':
+      // With the first RAKP 4 the session was open for the BMC; some then answer no other.
+      if (stage.at === 'rakp-3' && session.doubted === 'rakp-4')
+        return fail(session, wrongKg(access, access.kg !== ''))
       return stage.tries < timing.loginTries ? resend(session, stage, now) : lostLogin(session, now, dice)
+    case 'activate':
+      // Silence is how many answer to a wrong password, and each send counts against the user.
+      return stage.tries < timing.loginTries
+        ? resend(session, stage, now)
+        : fail(session, wrongPassword15(access))
     case 'pause':
-      if (session.suites.length === 0) return begin(session, now, dice)
-      return login(session, now, dice)
+      return stage.noFreeSession ? begin(session, now, dice) : login(session, now, dice)
     case 'command': {
       const { link, exchange } = stage
       if (exchange.busy?.waiting) {
@@ -756,22 +881,49 @@ function loginWait({ settings, rounds }: Session): number {
   return settings.timing.loginWait * 1.5 ** rounds
 }
 
-function role({ settings }: Session): number {
-  return NAME_ONLY | PRIVILEGE[settings.access.privilege]
+function firstPrivilege({ access, remembered }: SessionSettings): BmcPrivilege {
+  if (access.privilege !== 'highest') return access.privilege
+  return remembered?.privilege ?? 'administrator'
 }
 
-function username({ settings }: Session): Buffer {
-  return Buffer.from(settings.access.username)
+/**
+ * The privilege Open Session asks for. "Highest" and administrator in RAKP 1 is what every tool sends; a lower one is the
+ * same in both.
+ */
+function openPrivilege({ privilege, quirk }: Session): number {
+  return privilege === 'administrator' && !quirk?.roleEverywhere ? HIGHEST : PRIVILEGE[privilege]
+}
+
+function role({ privilege, quirk }: Session): number {
+  return quirk?.roleEverywhere ? PRIVILEGE[privilege] : NAME_ONLY | PRIVILEGE[privilege]
+}
+
+function username({ settings, quirk }: Session): Buffer {
+  const name = Buffer.from(settings.access.username)
+  if (!quirk?.paddedName) return name
+  return Buffer.concat([name, Buffer.alloc(USER_NAME_LENGTH - name.length)])
+}
+
+/** For messages: the BMC, and the privilege of the present try. */
+function subject({ settings, privilege }: Session): BmcSubject {
+  return { ...settings.access, privilege }
 }
 
 function linkOf({ login, facts, sik }: At<'rakp-3'>): Link {
-  const { consoleSessionId, bmcSessionId } = facts
-  const keys = sessionKeys(login.suite, sik)
-  return { keys, consoleSessionId, bmcSessionId, sequence: 0, window: EMPTY_WINDOW, rqSeq: 0 }
+  return newLink({ kind: 'rmcp-plus', keys: sessionKeys(login.suite, sik) }, facts)
+}
+
+function requestOf<Request>(of: Command<Request, unknown>, value: Request): SessionRequest {
+  const { name, netFn, command, completionWords: words } = of
+  return { name, netFn, command, data: of.encodeRequest(value), words }
+}
+
+function isAnswerTo(response: IpmiResponse, to: { netFn: number; command: number }): boolean {
+  return response.netFn === to.netFn + 1 && response.command === to.command
 }
 
 function answers(response: IpmiResponse, to: { netFn: number; command: number }, rqSeq: number): boolean {
-  return response.netFn === to.netFn + 1 && response.command === to.command && response.rqSeq === rqSeq
+  return isAnswerTo(response, to) && response.rqSeq === rqSeq
 }
 
 /** What the BMC owes us at this stage, for the message. */
@@ -781,6 +933,10 @@ function awaited(stage: Stage): string {
       return 'RAKP 1'
     case 'rakp-3':
       return 'RAKP 3'
+    case 'challenge':
+      return getSessionChallenge.name
+    case 'activate':
+      return activateSession.name
     case 'command':
       return stage.exchange.request.name
     default:
@@ -793,15 +949,15 @@ function plain(payloadType: number, payload: Buffer): Buffer {
 }
 
 function authCapabilitiesRequest(tag: number): Buffer {
-  const { netFn, command, encodeRequest: encode } = getChannelAuthCapabilities
-  const data = encode({ channel: THIS_CHANNEL, privilege: PRIVILEGE.administrator })
+  const asked = { channel: THIS_CHANNEL, privilege: PRIVILEGE.administrator }
+  const { netFn, command, data } = requestOf(getChannelAuthCapabilities, asked)
   return encodeRmcp('ipmi', encodeSessionless(encodeRequest({ netFn, command, rqSeq: tag & 0x3f, data })))
 }
 
 /** The same bytes again: the same tag and the same random number. */
 function resend(
   session: Session,
-  stage: At<'open-session' | 'rakp-1' | 'rakp-3' | 'offered-suites'>,
+  stage: At<'open-session' | 'rakp-1' | 'rakp-3' | 'challenge' | 'activate' | 'offered-suites'>,
   now: number
 ): SessionStep {
   const again: Stage = { ...stage, tries: stage.tries + 1 }

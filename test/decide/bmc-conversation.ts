@@ -1,6 +1,6 @@
 // One session spoken with the reference BMC in virtual time: no socket, no waiting, the same course for the same seed.
 
-import type { BmcAccess } from '../../src/domain/bmc.ts'
+import type { BmcAccess, LoginWay } from '../../src/domain/bmc.ts'
 import {
   newSession,
   SESSION_RANDOM_LENGTH,
@@ -31,7 +31,7 @@ export type Conversation = {
 
 export type ConversationOptions = {
   access?: Partial<BmcAccess>
-  rememberedSuite?: number | null
+  remembered?: LoginWay | null
   seed?: number
   /** Changes an answer on its way, or loses it. */
   onAnswer?: (answer: Buffer) => Buffer[]
@@ -49,7 +49,7 @@ export function conversation(bmc: FakeBmc, options: ConversationOptions = {}): C
   let now = 0
   let session = newSession({
     access: bmc.access(options.access),
-    rememberedSuite: options.rememberedSuite ?? null,
+    remembered: options.remembered ?? null,
     timing: SESSION_TIMING
   })
 

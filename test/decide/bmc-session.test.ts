@@ -1,4 +1,5 @@
 import t, { type Test } from 'tap'
+import type { LoginWay } from '../../src/domain/bmc.ts'
 import { suiteOrder, type SessionOutcome, type SessionRequest } from '../../src/decide/bmc-session.ts'
 import { decodeOpenSessionRequest } from '../../src/wire/ipmi/open-session.ts'
 import { decodeRakp3 } from '../../src/wire/ipmi/rakp.ts'
@@ -23,12 +24,19 @@ async function fake(t: Test, options: FakeBmcOptions = {}): Promise<FakeBmc> {
 
 /** `ready 17`, `bmc-auth password`, `reply 0`, … */
 function words(outcome: SessionOutcome): string {
-  if (outcome.kind === 'ready') return `ready ${outcome.suite}`
+  if (outcome.kind === 'ready') return `ready ${wayWords(outcome.way)}`
   if (outcome.kind === 'reply') return `reply ${outcome.completionCode}`
   if (outcome.kind !== 'failed') return outcome.kind
   const { code, detail, message } = outcome.error
   if (message.includes('secret')) throw new Error(`a secret in: ${message}`)
   return typeof detail.reason === 'string' ? `${code} ${detail.reason}` : code
+}
+
+/** `17`, `17 operator`, `1.5`, `17 open-privilege` */
+function wayWords({ suite, privilege, quirk }: LoginWay): string {
+  return [suite ?? '1.5', privilege === 'administrator' ? '' : privilege, quirk ?? '']
+    .filter(Boolean)
+    .join(' ')
 }
 
 function payloads(talk: Conversation, type: number): Buffer[] {
@@ -68,13 +76,13 @@ const LOGINS: Record<string, LoginCase> = {
     within: 20
   },
   'the remembered suite comes first': {
-    options: { rememberedSuite: 3 },
+    options: { remembered: { suite: 3, privilege: 'administrator', quirk: null } },
     outcome: 'ready 3',
     asked: [1]
   },
   'a remembered suite that is gone leads to the other': {
     bmc: { suites: [17] },
-    options: { rememberedSuite: 3 },
+    options: { remembered: { suite: 3, privilege: 'administrator', quirk: null } },
     outcome: 'ready 17',
     asked: [1, 3]
   },
@@ -145,8 +153,53 @@ const LOGINS: Record<string, LoginCase> = {
     outcome: 'bmc-cipher',
     asked: []
   },
-  'a role above the user’s': {
+  'a weak suite forced by being the only one named': {
+    bmc: { suites: [0, 1, 2] },
+    options: { access: { cipherSuites: [2] } },
+    outcome: 'ready 2',
+    asked: [1]
+  },
+  'suite 1, forced, carries neither codes nor encryption': {
+    bmc: { suites: [0, 1, 2] },
+    options: { access: { cipherSuites: [1] } },
+    outcome: 'ready 1'
+  },
+  'suite 16, forced': {
+    bmc: { suites: [16] },
+    options: { access: { cipherSuites: [16] } },
+    outcome: 'ready 16'
+  },
+  'suite 15, forced': {
+    bmc: { suites: [15] },
+    options: { access: { cipherSuites: [15] } },
+    outcome: 'ready 15'
+  },
+  'suite 0 is not used even when it is the only one named': {
+    bmc: { suites: [0] },
+    options: { access: { cipherSuites: [0] } },
+    outcome: 'bmc-cipher',
+    asked: []
+  },
+  'a user who may be no more than operator': {
     bmc: { privilegeLimits: { admin: 3 } },
+    outcome: 'ready 17 operator',
+    asked: [3, 3],
+    within: 20
+  },
+  'a privilege that was remembered is not tried higher': {
+    bmc: { privilegeLimits: { admin: 3 } },
+    options: { remembered: { suite: 17, privilege: 'operator', quirk: null } },
+    outcome: 'ready 17 operator',
+    asked: [3]
+  },
+  'a user with less than an operator’s privilege': {
+    bmc: { privilegeLimits: { admin: 2 } },
+    outcome: 'bmc-privilege',
+    asked: [3, 3, 1, 1]
+  },
+  'administrator, asked for, is not lowered': {
+    bmc: { privilegeLimits: { admin: 3 } },
+    options: { access: { privilege: 'administrator' } },
     outcome: 'bmc-privilege',
     asked: [3, 1],
     message: /may not log in as administrator/
@@ -154,11 +207,74 @@ const LOGINS: Record<string, LoginCase> = {
   'an operator asks for no more than operator': {
     bmc: { privilegeLimits: { admin: 3 } },
     options: { access: { privilege: 'operator' } },
-    outcome: 'ready 17'
+    outcome: 'ready 17 operator',
+    asked: [3]
+  },
+  'a BMC that hashes the privilege of Open Session is found out by its code': {
+    faults: { quirk: 'open-privilege' },
+    outcome: 'ready 17 open-privilege',
+    asked: [3, 3],
+    within: 20
+  },
+  'the same, remembered': {
+    faults: { quirk: 'open-privilege' },
+    options: { remembered: { suite: 17, privilege: 'administrator', quirk: 'open-privilege' } },
+    outcome: 'ready 17 open-privilege',
+    asked: [3]
+  },
+  'the same, and a wrong password: one answer, not two': {
+    faults: { quirk: 'open-privilege' },
+    options: { access: { password: 'wrong' } },
+    outcome: 'bmc-auth password',
+    asked: [3]
+  },
+  'a good BMC takes the way of the ones that hash the privilege of Open Session': {
+    options: { access: { loginQuirk: 'open-privilege' } },
+    outcome: 'ready 17 open-privilege'
+  },
+  'a BMC that wants its names padded (Intel), so configured': {
+    bmc: { suites: [3] },
+    faults: { quirk: 'intel-20' },
+    options: { access: { loginQuirk: 'intel-20' } },
+    outcome: 'ready 3 intel-20'
+  },
+  'a RAKP 2 code with a byte after its end': { faults: { quirk: 'long-code' }, outcome: 'ready 17' },
+  'IPMI 1.5, forced': {
+    faults: { only15: true },
+    options: { access: { protocol: '1.5' } },
+    outcome: 'ready 1.5',
+    asked: [],
+    within: 20
+  },
+  'IPMI 1.5 with a wrong password: silence, and few tries': {
+    options: { access: { protocol: '1.5', password: 'wrong' } },
+    outcome: 'bmc-auth password',
+    within: 2500,
+    message: /IPMI 1\.5 BMCs answer to a wrong password/
+  },
+  'IPMI 1.5 with an unknown user': {
+    options: { access: { protocol: '1.5', username: 'nobody' } },
+    outcome: 'bmc-auth username'
+  },
+  'IPMI 1.5 as operator': {
+    bmc: { privilegeLimits: { admin: 3 } },
+    options: { access: { protocol: '1.5' } },
+    outcome: 'ready 1.5 operator'
+  },
+  'IPMI 1.5 without a free session': {
+    faults: { sessionLimit: 0 },
+    options: { access: { protocol: '1.5' } },
+    outcome: 'bmc-busy'
+  },
+  'IPMI 1.5, two packets lost': {
+    faults: { dropNext: 2 },
+    options: { access: { protocol: '1.5' } },
+    outcome: 'ready 1.5'
   },
   'a level that is refused after the log-in': {
     faults: { refuses: { 'Set Session Privilege Level': 0x81 } },
-    outcome: 'bmc-privilege'
+    outcome: 'bmc-privilege',
+    asked: [3]
   },
   'no free session is waited for until time is up': {
     faults: { sessionLimit: 0 },
@@ -248,6 +364,29 @@ t.test('late answers to a log-in that was given up are told apart', async (t) =>
   t.ok(talk.ignored.includes('an answer to another log-in'))
 })
 
+for (const [name, type] of [
+  ['RAKP 2', PAYLOAD.rakp2],
+  ['RAKP 4', PAYLOAD.rakp4]
+] as const) {
+  t.test(
+    `${name} spoiled once on its way is asked for again, not taken for a wrong password or key`,
+    async (t) => {
+      const bmc = await fake(t)
+      let spoiled = 0
+      const talk = conversation(bmc, {
+        onAnswer(answer) {
+          if (decodeHeader(answer.subarray(4)).payloadType !== type || spoiled++ > 0) return [answer]
+          const changed = Buffer.from(answer)
+          changed[answer.length - 1] = changed.readUInt8(answer.length - 1) ^ 0x10
+          return [changed]
+        }
+      })
+      t.equal(words(talk.open()), 'ready 17')
+      t.equal(bmc.sessions(), 1)
+    }
+  )
+}
+
 t.test('RAKP 4 lost and RAKP 3 forgotten by the BMC: the log-in starts over', async (t) => {
   const bmc = await fake(t)
   let lost = false
@@ -272,6 +411,72 @@ t.test('a port that is closed is believed after four reports', async (t) => {
   if (outcome?.kind !== 'failed') throw new Error('not failed')
   t.match(outcome.error, { code: 'bmc-unreachable', message: /nothing listens on that port/ })
 })
+
+/** Fields of the log-in's answers, as [first byte, end) of the payload; what lies between them is reserved. */
+const FIELDS: Record<string, { type: number; fields: [from: number, to: number][] }> = {
+  'Open Session Response': {
+    type: PAYLOAD.openSessionResponse,
+    // tag, status | session IDs | the three algorithms
+    fields: [
+      [0, 2],
+      [4, 12],
+      [16, 17],
+      [24, 25],
+      [32, 33]
+    ]
+  },
+  'RAKP 2': {
+    type: PAYLOAD.rakp2,
+    fields: [
+      [0, 2],
+      [4, 8],
+      [8, 24],
+      [24, 40],
+      [40, 72]
+    ]
+  },
+  'RAKP 4': {
+    type: PAYLOAD.rakp4,
+    fields: [
+      [0, 2],
+      [4, 8],
+      [8, 24]
+    ]
+  }
+}
+
+for (const [name, { type, fields }] of Object.entries(FIELDS)) {
+  t.test(`${name}: a BMC that alters any one bit of a field gets no session and no command`, async (t) => {
+    const bmc = await fake(t)
+    const taken: number[] = []
+    let bits = 0
+    for (const [from, to] of fields) {
+      for (let bit = from * 8; bit < to * 8; bit++) {
+        // The two top bits of an algorithm's number are reserved.
+        if (type === PAYLOAD.openSessionResponse && from >= 16 && (bit & 7) > 5) continue
+        bits++
+        bmc.asked.length = 0
+        const talk = conversation(bmc, {
+          onAnswer(answer) {
+            const { payloadType } = decodeHeader(answer.subarray(4))
+            if (payloadType !== type) return [answer]
+            const changed = Buffer.from(answer)
+            const at = 16 + (bit >> 3)
+            changed[at] = changed.readUInt8(at) ^ (1 << (bit & 7))
+            return [changed]
+          }
+        })
+        const outcome = talk.open(1500)
+        // Suite 17 chose another number: then suite 3 is asked for, and its answer is altered too.
+        const sealed = talk.sent.some(({ bytes }) => decodeHeader(bytes.subarray(4)).sessionId !== 0)
+        const inside = bmc.asked.some((asked) => asked.startsWith('Set Session'))
+        if (outcome.kind !== 'failed' || inside || (sealed && type !== PAYLOAD.rakp4)) taken.push(bit)
+        bmc.restart()
+      }
+    }
+    t.same(taken, [], `${bits} bits`)
+  })
+}
 
 type CommandCase = {
   faults?: Partial<FakeBmc['faults']>
@@ -326,6 +531,22 @@ for (const [name, { faults, outcome, times }] of Object.entries(COMMANDS)) {
     t.equal(bmc.sessions(), 0)
   })
 }
+
+t.test('an IPMI 1.5 session carries commands, over losses, and is closed', async (t) => {
+  const bmc = await fake(t)
+  const random = seededRandom(3)
+  const talk = conversation(bmc, { access: { protocol: '1.5' } })
+  t.equal(words(talk.open()), 'ready 1.5')
+  bmc.faults.loses = () => random() < 0.2
+  const replies = Array.from({ length: 100 }, () => words(talk.request(STATUS)))
+  t.same(new Set(replies), new Set(['reply 0']))
+  bmc.faults.loses = () => false
+  bmc.faults.tamper = 'command'
+  t.equal(words(talk.request(STATUS)), 'no-answer', 'what is not authentic is no answer')
+  bmc.faults.tamper = null
+  t.equal(words(talk.close()), 'closed')
+  t.equal(bmc.sessions(), 0)
+})
 
 t.test('two hundred commands in one session: rqSeq wraps, sequence numbers do not repeat', async (t) => {
   const bmc = await fake(t)
@@ -403,6 +624,8 @@ t.test('the order of the suites', (t) => {
   t.same(ids([17, 3], null), [17, 3])
   t.same(ids([17, 3], 3), [3, 17])
   t.same(ids([3], 17), [3], 'what is not configured is not used, remembered or not')
-  t.same(ids([0, 1, 2, 15, 16, 17, 8, 99], 0), [17], 'only suites that are allowed')
+  t.same(ids([0, 1, 2, 15, 16, 17, 8, 99], 0), [17], 'no weak suite among others')
+  t.same(ids([2], null), [2], 'a weak one alone is forced')
+  t.same(ids([0], 0), [])
   t.end()
 })

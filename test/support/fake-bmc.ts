@@ -14,6 +14,7 @@ import {
   type CipherSuite
 } from '../../src/wire/ipmi/cipher-suite.ts'
 import { COMPLETION, RMCP_PLUS_STATUS } from '../../src/wire/ipmi/codes.ts'
+import { activateSession } from '../../src/wire/ipmi/command/activate-session.ts'
 import { chassisControl } from '../../src/wire/ipmi/command/chassis-control.ts'
 import { getChassisStatus } from '../../src/wire/ipmi/command/chassis-status.ts'
 import { closeSession } from '../../src/wire/ipmi/command/close-session.ts'
@@ -24,12 +25,18 @@ import {
   encodeSuiteRecord,
   getChannelCipherSuites
 } from '../../src/wire/ipmi/command/get-channel-cipher-suites.ts'
+import { getChannelInfo, LAN_MEDIUM } from '../../src/wire/ipmi/command/get-channel-info.ts'
 import { getDeviceId } from '../../src/wire/ipmi/command/get-device-id.ts'
+import { getSessionChallenge } from '../../src/wire/ipmi/command/get-session-challenge.ts'
 import { getSystemGuid } from '../../src/wire/ipmi/command/get-system-guid.ts'
+import { getUserAccess } from '../../src/wire/ipmi/command/get-user-access.ts'
+import { PASSWORD_TEST_FAILED, setUserPassword } from '../../src/wire/ipmi/command/set-user-password.ts'
+import { getUserName } from '../../src/wire/ipmi/command/user-name.ts'
 import { PRIVILEGE, setSessionPrivilege } from '../../src/wire/ipmi/command/set-session-privilege.ts'
 import {
   BOOT_PARAMETER,
   getSystemBootOptions,
+  KEEP_AFTER_60_SECONDS,
   SET_IN_PROGRESS,
   setSystemBootOptions,
   type BootFlags,
@@ -45,6 +52,7 @@ import {
   type RakpFacts,
   type SessionKeys
 } from '../../src/wire/ipmi/keys.ts'
+import { MD5_AUTHENTICATION, openMd5, sealMd5 } from '../../src/wire/ipmi/md5-packet.ts'
 import { decodeRequest, encodeResponse, type IpmiRequest } from '../../src/wire/ipmi/message.ts'
 import { decodeOpenSessionRequest, encodeOpenSessionResponse } from '../../src/wire/ipmi/open-session.ts'
 import { decodeRakp1, decodeRakp3, encodeRakp2, encodeRakp4 } from '../../src/wire/ipmi/rakp.ts'
@@ -85,6 +93,23 @@ export type FakeBmcFaults = {
   loses: () => boolean
   /** Every answer is sent twice. */
   duplicates: boolean
+  /** Asked for each answer: is a byte of it spoiled on its way? */
+  corrupts: () => boolean
+  /** Milliseconds an answer is late. */
+  delay: number
+  /** A session is forgotten after so many milliseconds without a word; a half-open one too. */
+  sessionLife: number
+  /** So many of the next commands "on" are answered, and nothing happens. */
+  ignoresOn: number
+  /** So many milliseconds after "off" the machine is on again, once. */
+  offComesBackAfter: number | null
+  /** Without parameter 3, the boot flags lapse after so many milliseconds unless a chassis control comes. */
+  flagsLapseAfter: number
+  /** The longest password it can keep; a longer one is refused, or cut in silence. */
+  passwordBytes: number
+  cutsPasswords: boolean
+  /** What it makes of boot flags before it keeps them. */
+  keepsFlags: (flags: BootFlags) => BootFlags
   /** So many of the next commands are answered with `busyCode`. */
   busy: number
   busyCode: number
@@ -102,6 +127,11 @@ export type FakeBmcFaults = {
   openStatus: number | null
   /** Knows no RMCP+. */
   only15: boolean
+  /**
+   * Departs from the standard: `open-privilege` hashes the privilege of Open Session for RAKP 1's role, `intel-20` wants
+   * padded names and hashes RAKP 3's role bare, `long-code` sends a byte after the end of RAKP 2's code.
+   */
+  quirk: 'open-privilege' | 'intel-20' | 'long-code' | null
   /** Commands (by name) that are carried out and not answered, and how many times. */
   mute: Record<string, number>
   /** Commands (by name) refused with this completion code. */
@@ -134,6 +164,9 @@ export type FakeBmc = {
 
 type Session = {
   suite: CipherSuite
+  /** Privilege of Open Session. */
+  openPrivilege: number
+  lastHeardAt: number
   consoleSessionId: number
   bmcSessionId: number
   bmcRandom: Buffer
@@ -146,16 +179,33 @@ type Session = {
   window: SequenceWindow
 }
 
+/** A session of IPMI 1.5; before it is active its ID is only that of a challenge. */
+type Md5Session = {
+  password: Buffer
+  challenge: Buffer
+  active: boolean
+  firstSequence: number
+  privilege: number
+  limit: number
+  sequence: number
+  window: SequenceWindow
+}
+/** What a command has to know of its session. */
+type Raised = { privilege: number; limit: number }
+
 const GUID = Buffer.from('00112233445566778899aabbccddeeff', 'hex')
 const CHANNEL = 1
 
 export async function startFakeBmc(options: FakeBmcOptions = {}): Promise<FakeBmc> {
-  const users = options.users ?? { admin: 'secret123' }
+  const users = { ...(options.users ?? { admin: 'secret123' }) }
   const suites = options.suites ?? [17, 3]
   const kg = Buffer.from(options.kg ?? '', 'hex')
   const address = options.address ?? '127.0.0.1'
   const sessions = new Map<number, Session>()
+  const md5Sessions = new Map<number, Md5Session>()
   const socket = createSocket(address.includes(':') ? 'udp6' : 'udp4')
+  let lapsing: NodeJS.Timeout | undefined
+  const timers = new Set<NodeJS.Timeout>()
   let bootOptionsTakenCleared = false
 
   const bmc: FakeBmc = {
@@ -169,6 +219,15 @@ export async function startFakeBmc(options: FakeBmcOptions = {}): Promise<FakeBm
       dropNext: 0,
       loses: () => false,
       duplicates: false,
+      corrupts: () => false,
+      delay: 0,
+      sessionLife: 60_000,
+      ignoresOn: 0,
+      offComesBackAfter: null,
+      flagsLapseAfter: 60_000,
+      passwordBytes: 20,
+      cutsPasswords: false,
+      keepsFlags: (flags) => flags,
       busy: 0,
       busyCode: COMPLETION.nodeBusy,
       sessionLimit: 16,
@@ -178,13 +237,19 @@ export async function startFakeBmc(options: FakeBmcOptions = {}): Promise<FakeBm
       chooses: null,
       openStatus: null,
       only15: false,
+      quirk: null,
       mute: {},
       refuses: {},
       cutAnswers: Infinity
     },
     asked: [],
-    sessions: () => [...sessions.values()].filter(({ keys }) => keys !== null).length,
-    restart: () => sessions.clear(),
+    sessions: () =>
+      [...sessions.values()].filter(({ keys }) => keys !== null).length +
+      [...md5Sessions.values()].filter(({ active }) => active).length,
+    restart() {
+      sessions.clear()
+      md5Sessions.clear()
+    },
     access(changes = {}) {
       const [username = '', password = ''] = Object.entries(users)[0] ?? []
       return {
@@ -193,9 +258,11 @@ export async function startFakeBmc(options: FakeBmcOptions = {}): Promise<FakeBm
         port: bmc.port,
         username,
         password,
+        protocol: '2.0',
         cipherSuites: [17, 3],
         kg: options.kg ?? '',
-        privilege: 'administrator',
+        privilege: 'highest',
+        loginQuirk: null,
         ...changes
       }
     },
@@ -213,14 +280,21 @@ export async function startFakeBmc(options: FakeBmcOptions = {}): Promise<FakeBm
         throw error
       }
       if (!answer || faults.loses()) return []
+      if (faults.corrupts()) spoil(answer)
       return faults.duplicates ? [answer, answer] : [answer]
     },
-    close: () => new Promise((resolve) => socket.close(() => resolve()))
+    close() {
+      for (const timer of timers) clearTimeout(timer)
+      return new Promise((resolve) => socket.close(() => resolve()))
+    }
   }
   const { faults } = bmc
 
   socket.on('message', (bytes, { port, address: to }) => {
-    for (const answer of bmc.answer(bytes)) socket.send(answer, port, to)
+    for (const answer of bmc.answer(bytes)) {
+      if (faults.delay === 0) socket.send(answer, port, to)
+      else timers.add(setTimeout(() => socket.send(answer, port, to), faults.delay))
+    }
   })
 
   function answerTo(bytes: Buffer): Buffer | null {
@@ -229,6 +303,7 @@ export async function startFakeBmc(options: FakeBmcOptions = {}): Promise<FakeBm
       const { type, tag } = decodeAsf(body)
       return type === 'ping' ? encodeRmcp('asf', encodeAsf({ type: 'pong', tag, ipmi: true })) : null
     }
+    if (body[0] === MD5_AUTHENTICATION) return inMd5Session(body)
     if (body[0] !== 0x06) {
       const answer = command(decodeRequest(decodeSessionless(body)), null)
       return answer && encodeRmcp('ipmi', encodeSessionless(answer))
@@ -257,10 +332,17 @@ export async function startFakeBmc(options: FakeBmcOptions = {}): Promise<FakeBm
   function openSession(payload: Buffer): Buffer {
     const { tag, privilege, consoleSessionId, algorithms } = decodeOpenSessionRequest(payload)
     bmc.asked.push('Open Session Request')
+    for (const [id, { lastHeardAt }] of sessions) {
+      if (performance.now() - lastHeardAt > faults.sessionLife) sessions.delete(id)
+    }
     const refuse = (status: number) =>
       encodeOpenSessionResponse({ tag, status, consoleSessionId, refused: true })
     if (faults.openStatus !== null) return refuse(faults.openStatus)
-    if (bmc.sessions() >= faults.sessionLimit) return refuse(RMCP_PLUS_STATUS.noResources)
+    // A console that tries again has only one log-in under way.
+    for (const [id, session] of sessions) {
+      if (session.keys === null && session.consoleSessionId === consoleSessionId) sessions.delete(id)
+    }
+    if (sessions.size >= faults.sessionLimit) return refuse(RMCP_PLUS_STATUS.noResources)
     const asked = suiteOfAlgorithms(algorithms)
     const suite = faults.chooses === null ? asked : cipherSuite(faults.chooses)
     if (!suite || (faults.chooses === null && !suites.includes(suite.id))) {
@@ -269,6 +351,8 @@ export async function startFakeBmc(options: FakeBmcOptions = {}): Promise<FakeBm
     const bmcSessionId = randomBytes(4).readUInt32LE() || 1
     sessions.set(bmcSessionId, {
       suite,
+      openPrivilege: privilege,
+      lastHeardAt: performance.now(),
       consoleSessionId,
       bmcSessionId,
       bmcRandom: randomBytes(16),
@@ -297,9 +381,10 @@ export async function startFakeBmc(options: FakeBmcOptions = {}): Promise<FakeBm
     const consoleSessionId = session?.consoleSessionId ?? 0
     const refuse = (status: number) => encodeRakp2({ tag, status, consoleSessionId, refused: true })
     if (!session) return refuse(RMCP_PLUS_STATUS.invalidSessionId)
-    const password = users[username.toString()]
+    const name = faults.quirk === 'intel-20' ? unpadded(username) : username
+    const password = users[String(name)]
     if (password === undefined) return refuse(RMCP_PLUS_STATUS.unauthorizedName)
-    const limit = options.privilegeLimits?.[username.toString()] ?? PRIVILEGE.administrator
+    const limit = limitOf(username)
     if ((role & 0x0f) > limit) return refuse(RMCP_PLUS_STATUS.unauthorizedRole)
     const { bmcRandom } = session
     session.facts = {
@@ -308,13 +393,15 @@ export async function startFakeBmc(options: FakeBmcOptions = {}): Promise<FakeBm
       consoleRandom: Buffer.from(consoleRandom),
       bmcRandom,
       bmcGuid: GUID,
-      role,
+      role: faults.quirk === 'open-privilege' ? session.openPrivilege : role,
       username: Buffer.from(username)
     }
     session.limit = role & 0x0f
     const code = rakp2Code(session.suite, Buffer.from(password), session.facts)
     if (faults.tamper === 'rakp-2') spoil(code)
-    return encodeRakp2({ tag, status: 0, consoleSessionId, bmcRandom, bmcGuid: GUID, code })
+    const tail = Buffer.alloc(faults.quirk === 'long-code' ? 1 : 0)
+    const codeField = Buffer.concat([code, tail])
+    return encodeRakp2({ tag, status: 0, consoleSessionId, bmcRandom, bmcGuid: GUID, code: codeField })
   }
 
   function rakp3(payload: Buffer): Buffer | null {
@@ -329,8 +416,9 @@ export async function startFakeBmc(options: FakeBmcOptions = {}): Promise<FakeBm
       return null
     }
     const { facts, suite } = session
-    const password = Buffer.from(users[facts.username.toString()] ?? '')
-    if (!sameCode(code, rakp3Code(suite, password, facts))) {
+    const password = Buffer.from(users[String(unpadded(facts.username))] ?? '')
+    const hashedRole = faults.quirk === 'intel-20' ? facts.role & 0x0f : facts.role
+    if (!sameCode(code, rakp3Code(suite, password, { ...facts, role: hashedRole }))) {
       sessions.delete(bmcSessionId)
       return refuse(RMCP_PLUS_STATUS.invalidIntegrityCheck)
     }
@@ -348,6 +436,7 @@ export async function startFakeBmc(options: FakeBmcOptions = {}): Promise<FakeBm
     const window = receiveSequence(session.window, packet.sequence)
     if (window === null || packet.payloadType !== PAYLOAD.ipmi) return null
     session.window = window
+    session.lastHeardAt = performance.now()
     const payload = command(decodeRequest(packet.payload), session)
     if (!payload) return null
     session.sequence = nextSequence(session.sequence)
@@ -358,8 +447,51 @@ export async function startFakeBmc(options: FakeBmcOptions = {}): Promise<FakeBm
     return encodeRmcp('ipmi', sealed)
   }
 
+  /** IPMI 1.5: Activate Session under a challenge, everything else in an open session. */
+  function inMd5Session(body: Buffer): Buffer | null {
+    const sessionId = body.readUInt32LE(5)
+    const session = md5Sessions.get(sessionId)
+    if (!session) return null
+    const { sequence, message } = openMd5(session.password, body)
+    const request = decodeRequest(message)
+    if (!session.active) {
+      if (request.command !== activateSession.command || sequence !== 0) return null
+      const { challenge, outboundSequence, privilege } = activateSession.decodeRequest(request.data)
+      bmc.asked.push(activateSession.name)
+      const { netFn, ...rest } = request
+      const respond = (completionCode: number, data: Buffer = Buffer.alloc(0)): Buffer => {
+        const message = encodeResponse({ ...rest, netFn: netFn + 1, completionCode, data })
+        return encodeRmcp('ipmi', sealMd5(session.password, { sessionId, sequence: 0, message }))
+      }
+      if (!challenge.equals(session.challenge)) return respond(COMPLETION.invalidField)
+      if (bmc.sessions() >= faults.sessionLimit) return respond(0x81)
+      if (privilege > session.limit) return respond(0x86)
+      Object.assign(session, { active: true, limit: privilege, sequence: outboundSequence - 1 })
+      const activated = { sessionId, inboundSequence: session.firstSequence, privilege }
+      return respond(COMPLETION.ok, activateSession.encodeResponse(activated))
+    }
+    const window = receiveSequence(session.window, sequence)
+    if (window === null) return null
+    session.window = window
+    const answer = command(request, session)
+    if (!answer) return null
+    session.sequence = nextSequence(session.sequence)
+    const sealed = sealMd5(session.password, { sessionId, sequence: session.sequence, message: answer })
+    if (faults.tamper === 'command') spoil(sealed)
+    return encodeRmcp('ipmi', sealed)
+  }
+
+  /** User 1 is the anonymous one. */
+  function nameOf(user: number): string | undefined {
+    return Object.keys(users)[user - 2]
+  }
+
+  function limitOf(username: Buffer): number {
+    return options.privilegeLimits?.[String(unpadded(username))] ?? PRIVILEGE.administrator
+  }
+
   /** Carries a command out; null: it is not answered. */
-  function command(request: IpmiRequest, session: Session | null): Buffer | null {
+  function command(request: IpmiRequest, session: Raised | null): Buffer | null {
     const row = COMMANDS.find(
       ({ codec }) => codec.netFn === request.netFn && codec.command === request.command
     )
@@ -406,12 +538,12 @@ export async function startFakeBmc(options: FakeBmcOptions = {}): Promise<FakeBm
   type Row = {
     codec: Command<never, never>
     privilege: number
-    serve(data: Buffer, session: Session | null): Buffer | number
+    serve(data: Buffer, session: Raised | null): Buffer | number
   }
   function serve<Request, Response>(
     codec: Command<Request, Response>,
     privilege: number,
-    work: (request: Request, session: Session | null) => Response | number
+    work: (request: Request, session: Raised | null) => Response | number
   ): Row {
     return {
       codec: codec as unknown as Command<never, never>,
@@ -446,6 +578,34 @@ export async function startFakeBmc(options: FakeBmcOptions = {}): Promise<FakeBm
       manufacturer: 0,
       product: 1
     })),
+    serve(getChannelInfo, PRIVILEGE.user, () => ({
+      channel: CHANNEL,
+      medium: LAN_MEDIUM,
+      activeSessions: 1
+    })),
+    serve(getUserAccess, PRIVILEGE.operator, ({ user }) => ({
+      userIds: 4,
+      enabledUsers: Object.keys(users).length,
+      fixedNames: 0,
+      enabled: nameOf(user) !== undefined,
+      callbackOnly: false,
+      linkAuthentication: false,
+      ipmiMessaging: nameOf(user) !== undefined,
+      privilege: limitOf(Buffer.from(nameOf(user) ?? ''))
+    })),
+    serve(getUserName, PRIVILEGE.operator, ({ user }) => {
+      const name = nameOf(user)
+      return name === undefined ? COMPLETION.invalidField : { name }
+    }),
+    serve(setUserPassword, PRIVILEGE.administrator, (request) => {
+      const name = nameOf(request.user)
+      if (name === undefined) return COMPLETION.invalidField
+      if (!('password' in request)) return
+      if (request.size > faults.passwordBytes && !faults.cutsPasswords) return COMPLETION.requestLength
+      const password = request.password.subarray(0, faults.passwordBytes).toString()
+      if (request.operation === 'set') users[name] = password
+      else if (users[name] !== password) return PASSWORD_TEST_FAILED
+    }),
     serve(getSystemGuid, PRIVILEGE.user, () => ({ guid: GUID })),
     serve(setSessionPrivilege, PRIVILEGE.user, ({ privilege }, session) => {
       if (!session || privilege > session.limit) return 0x81
@@ -453,15 +613,45 @@ export async function startFakeBmc(options: FakeBmcOptions = {}): Promise<FakeBm
       return { privilege }
     }),
     serve(closeSession, PRIVILEGE.user, ({ bmcSessionId }) => {
-      if (!sessions.delete(bmcSessionId)) return 0x87
+      if (!sessions.delete(bmcSessionId) && !md5Sessions.delete(bmcSessionId)) return 0x87
+    }),
+    serve(getSessionChallenge, 0, ({ username }) => {
+      const password = users[username.toString()]
+      if (password === undefined) return 0x81
+      const temporarySessionId = randomBytes(4).readUInt32LE() || 1
+      const challenge = randomBytes(16)
+      md5Sessions.set(temporarySessionId, {
+        password: Buffer.from(password),
+        challenge,
+        active: false,
+        firstSequence: randomBytes(4).readUInt32LE() || 1,
+        privilege: PRIVILEGE.user,
+        limit: limitOf(username),
+        sequence: 0,
+        window: EMPTY_WINDOW
+      })
+      return { temporarySessionId, challenge }
     }),
     serve(getChassisStatus, PRIVILEGE.user, () => ({
       powerOn: bmc.power === 'on',
       powerOverload: false,
       powerFault: false,
-      powerControlFault: false
+      powerControlFault: false,
+      powerPolicy: 'as-before' as const,
+      identify: 'off' as const
     })),
-    serve(chassisControl, PRIVILEGE.operator, ({ power }) => {
+    serve(chassisControl, PRIVILEGE.operator, ({ control }) => {
+      clearTimeout(lapsing)
+      if (control === 'on' && faults.ignoresOn > 0) {
+        faults.ignoresOn--
+        return
+      }
+      const power = control === 'on' ? 'on' : 'off'
+      if (control !== 'on' && faults.offComesBackAfter !== null) {
+        const back = setTimeout(() => (bmc.power = 'on'), faults.offComesBackAfter)
+        faults.offComesBackAfter = null
+        timers.add(back)
+      }
       if (power === bmc.power) return
       bmc.power = power
       options.onPower?.(power)
@@ -477,20 +667,29 @@ export async function startFakeBmc(options: FakeBmcOptions = {}): Promise<FakeBm
     if (faults.refusedParameters.includes(value.parameter)) return 0x80
     switch (value.parameter) {
       case BOOT_PARAMETER.setInProgress:
+        if (faults.bootOptionsTaken && !bootOptionsTakenCleared && value.state === 1) return SET_IN_PROGRESS
         if (value.state === 0) bootOptionsTakenCleared = true
         return
       case BOOT_PARAMETER.validBitClearing:
         bmc.keep = value.keep
         return
+      case BOOT_PARAMETER.acknowledge:
+        return
       case BOOT_PARAMETER.bootFlags:
         if (faults.bootOptionsTaken && !bootOptionsTakenCleared) return SET_IN_PROGRESS
-        bmc.boot = value.flags
+        bmc.boot = faults.keepsFlags(value.flags)
+        clearTimeout(lapsing)
+        if ((bmc.keep & KEEP_AFTER_60_SECONDS) === 0) {
+          lapsing = setTimeout(() => (bmc.boot = { ...bmc.boot, valid: false }), faults.flagsLapseAfter)
+          timers.add(lapsing)
+        }
     }
   }
 
   function bootParameter(parameter: BootParameter['parameter']): BootParameter {
     if (parameter === BOOT_PARAMETER.setInProgress) return { parameter, state: 0 }
     if (parameter === BOOT_PARAMETER.validBitClearing) return { parameter, keep: bmc.keep }
+    if (parameter === BOOT_PARAMETER.acknowledge) return { parameter, mask: 0, bits: 0 }
     return { parameter, flags: bmc.boot }
   }
 
@@ -510,6 +709,12 @@ function suiteRecord(id: number): Buffer {
   const suite = cipherSuite(id)
   if (!suite) throw new Error(`the reference BMC does not know cipher suite ${id}`)
   return encodeSuiteRecord({ id, oem: false, ...algorithmNumbers(suite) })
+}
+
+/** A name up to its first zero. */
+function unpadded(name: Buffer): Buffer {
+  const end = name.indexOf(0)
+  return end < 0 ? name : name.subarray(0, end)
 }
 
 function spoil(bytes: Buffer): void {

@@ -22,27 +22,32 @@ export type CipherSuite = {
   authentication: AuthenticationAlgorithm
   integrity: IntegrityAlgorithm
   confidentiality: ConfidentialityAlgorithm
-  /** Whether Seedling may use it: only suites that authenticate, protect and encrypt. Suite 0 takes any password. */
-  allowed: boolean
+  use: SuiteUse
 }
+
+/**
+ * `free`: it authenticates, protects and encrypts. `forced`: it authenticates only, or does not encrypt, so the operator
+ * must name it for this BMC. `never`: suite 0, which takes any password.
+ */
+export type SuiteUse = 'free' | 'forced' | 'never'
 
 const suite = (
   id: number,
   authentication: AuthenticationAlgorithm,
   integrity: IntegrityAlgorithm,
   confidentiality: ConfidentialityAlgorithm,
-  allowed: boolean
-): CipherSuite => ({ id, authentication, integrity, confidentiality, allowed })
+  use: SuiteUse
+): CipherSuite => ({ id, authentication, integrity, confidentiality, use })
 
 // The MD5 and xRC4 suites (4 to 14) are left out: nothing here may speak them.
 const SUITES: readonly CipherSuite[] = [
-  suite(17, RAKP_HMAC_SHA256, HMAC_SHA256_128, AES_CBC_128, true),
-  suite(3, RAKP_HMAC_SHA1, HMAC_SHA1_96, AES_CBC_128, true),
-  suite(16, RAKP_HMAC_SHA256, HMAC_SHA256_128, CONFIDENTIALITY_NONE, false),
-  suite(15, RAKP_HMAC_SHA256, INTEGRITY_NONE, CONFIDENTIALITY_NONE, false),
-  suite(2, RAKP_HMAC_SHA1, HMAC_SHA1_96, CONFIDENTIALITY_NONE, false),
-  suite(1, RAKP_HMAC_SHA1, INTEGRITY_NONE, CONFIDENTIALITY_NONE, false),
-  suite(0, RAKP_NONE, INTEGRITY_NONE, CONFIDENTIALITY_NONE, false)
+  suite(17, RAKP_HMAC_SHA256, HMAC_SHA256_128, AES_CBC_128, 'free'),
+  suite(3, RAKP_HMAC_SHA1, HMAC_SHA1_96, AES_CBC_128, 'free'),
+  suite(16, RAKP_HMAC_SHA256, HMAC_SHA256_128, CONFIDENTIALITY_NONE, 'forced'),
+  suite(15, RAKP_HMAC_SHA256, INTEGRITY_NONE, CONFIDENTIALITY_NONE, 'forced'),
+  suite(2, RAKP_HMAC_SHA1, HMAC_SHA1_96, CONFIDENTIALITY_NONE, 'forced'),
+  suite(1, RAKP_HMAC_SHA1, INTEGRITY_NONE, CONFIDENTIALITY_NONE, 'forced'),
+  suite(0, RAKP_NONE, INTEGRITY_NONE, CONFIDENTIALITY_NONE, 'never')
 ]
 
 /** The suite with this number, or undefined for one we do not know. */

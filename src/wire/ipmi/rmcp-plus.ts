@@ -135,7 +135,7 @@ function encrypt(keys: SessionKeys, message: Buffer, iv: Uint8Array): Buffer {
   const padCount = -(message.length + 1) & (BLOCK - 1)
   const pad = Buffer.from(Array.from({ length: padCount + 1 }, (_, index) => index + 1))
   pad[padCount] = padCount
-  const cipher = createCipheriv('aes-128-cbc', keys.k2.subarray(0, 16), iv).setAutoPadding(false)
+  const cipher = createCipheriv('aes-128-cbc', keys.aes, iv).setAutoPadding(false)
   return Buffer.concat([iv, cipher.update(message), cipher.update(pad), cipher.final()])
 }
 
@@ -143,7 +143,7 @@ function decrypt(keys: SessionKeys, payload: Buffer): Buffer {
   if (payload.length < IV_LENGTH + BLOCK || payload.length % BLOCK !== 0) {
     throw new WireError('aes-length', HEADER_LENGTH, `an encrypted payload of ${payload.length} bytes`)
   }
-  const decipher = createDecipheriv('aes-128-cbc', keys.k2.subarray(0, 16), payload.subarray(0, IV_LENGTH))
+  const decipher = createDecipheriv('aes-128-cbc', keys.aes, payload.subarray(0, IV_LENGTH))
   decipher.setAutoPadding(false)
   const clear = Buffer.concat([decipher.update(payload.subarray(IV_LENGTH)), decipher.final()])
   const padCount = clear.readUInt8(clear.length - 1)

@@ -84,7 +84,7 @@ const FAILURES: Record<string, Failing> = {
   'a silent BMC': {
     faults: { silent: true },
     code: 'bmc-unreachable',
-    message: /nothing answered within 1 s\. Check/
+    message: /nothing answered within 0\.6 s\. Check/
   },
   'a wrong password': {
     access: { password: 'not the one' },
@@ -161,7 +161,7 @@ for (const [name, failing] of Object.entries(FAILURES)) {
     const bmc = await fake(t, failing.bmc)
     const access = bmc.access(failing.access)
     Object.assign(bmc.faults, failing.faults)
-    const bmcs = started(t, { operation: 1000 })
+    const bmcs = started(t, { operation: 600 })
     const { work = ({ powerState }: Bmc) => powerState() } = failing
     const error = await failureOf(work(bmcs.bmc(NODE, access)), access)
     t.equal(error.code, failing.code)
@@ -195,7 +195,7 @@ t.test('a wrong password is tried once: the BMC must not lock the user', async (
   const bmc = await fake(t)
   const access = bmc.access({ password: 'wrong' })
   await failureOf(started(t).bmc(NODE, access).powerState(), access)
-  t.equal(bmc.asked.filter((asked) => asked === 'RAKP 1').length, 1)
+  t.equal(bmc.asked.filter((asked) => asked === 'Open Session Request').length, 1)
 })
 
 t.test('the suite that worked is remembered, also over the end of the session', async (t) => {
@@ -333,4 +333,118 @@ t.test('a close while the next log-in waits for the last session to end opens no
   await bmcs.close()
   t.match(await next, { code: 'bmc-busy', message: /stopping/ })
   t.equal(bmc.asked.filter((asked) => asked === 'Open Session Request').length, 1)
+})
+
+t.test(
+  'a BMC that stays silent is left alone for a while, and tried again when its driver_info changes',
+  async (t) => {
+    const bmc = await fake(t)
+    bmc.faults.silent = true
+    const bmcs = started(t, { operation: 150 })
+    const ask = () => failureOf(bmcs.bmc(NODE, bmc.access()).powerState(), bmc.access())
+    for (let count = 0; count < 3; count++)
+      t.match(await ask(), { code: 'bmc-unreachable', message: /nothing answered/ })
+    const before = performance.now()
+    t.match(await ask(), {
+      code: 'bmc-unreachable',
+      message: /nothing answered.*Not tried again for \d+ s/,
+      detail: { leftAlone: true }
+    })
+    t.ok(performance.now() - before < 100, 'without asking')
+    bmc.faults.silent = false
+    t.equal(await bmcs.bmc(NODE, bmc.access({ privilege: 'operator' })).powerState(), 'off')
+  }
+)
+
+t.test('a wrong password is tried once a minute, not with every question', async (t) => {
+  const bmc = await fake(t)
+  const access = bmc.access({ password: 'wrong' })
+  const bmcs = started(t)
+  for (let count = 0; count < 20; count++) {
+    t.match(await failureOf(bmcs.bmc(NODE, access).powerState(), access), { code: 'bmc-auth' })
+  }
+  t.equal(bmc.asked.filter((asked) => asked === 'Open Session Request').length, 1)
+})
+
+t.test('a BMC that needs time between commands gets it', async (t) => {
+  const bmc = await fake(t)
+  const { powerState } = started(t, { gap: 120 }).bmc(NODE, bmc.access())
+  const before = performance.now()
+  for (let count = 0; count < 4; count++) await powerState()
+  t.ok(performance.now() - before >= 3 * 119, 'three gaps')
+})
+
+t.test('a hundred BMCs that accept and never finish do not hold up a good one', async (t) => {
+  const tarpits = await Promise.all(Array.from({ length: 100 }, () => fake(t)))
+  for (const { faults } of tarpits) faults.mute = { 'Set Session Privilege Level': 1e6 }
+  const good = await fake(t)
+  const bmcs = started(t, { timing: SESSION_TIMING, operation: 3000 })
+  const stuck = tarpits.map((bmc) => failureOf(bmcs.bmc(NODE, bmc.access()).powerOn(), bmc.access()))
+  const before = performance.now()
+  await bmcs.bmc(NODE, good.access()).powerOn()
+  t.comment(`${Math.round(performance.now() - before)} ms`)
+  t.equal(good.power, 'on')
+  t.equal(await Promise.race([...stuck, Promise.resolve('none is over')]), 'none is over')
+  await bmcs.close()
+  await Promise.all(stuck)
+})
+
+t.test('power that is not what was asked for is seen, not assumed', async (t) => {
+  const bmc = await fake(t)
+  const { powerState, powerOn, powerOff } = started(t).bmc(NODE, bmc.access())
+  bmc.faults.ignoresOn = 1
+  await powerOn()
+  t.equal(await powerState(), 'off', 'an "on" that does not turn on')
+  await powerOn()
+  t.equal(await powerState(), 'on')
+  bmc.faults.offComesBackAfter = 50
+  await powerOff()
+  t.equal(await powerState(), 'off')
+  await new Promise((resolve) => setTimeout(resolve, 100))
+  t.equal(await powerState(), 'on', 'an "off" that comes back')
+})
+
+t.test('corrupted answers are asked for again', async (t) => {
+  const random = seededRandom(11)
+  const bmc = await fake(t)
+  bmc.faults.corrupts = () => random() < 0.1
+  const { powerState } = started(t).bmc(NODE, bmc.access())
+  for (let count = 0; count < 50; count++) t.equal(await powerState(), 'off')
+  t.equal(bmc.asked.filter((asked) => asked === 'Open Session Request').length, 1)
+})
+
+t.test('answers that are late are waited for', async (t) => {
+  const bmc = await fake(t)
+  bmc.faults.delay = 300
+  const { powerState } = started(t, { timing: SESSION_TIMING, operation: 20_000 }).bmc(NODE, bmc.access())
+  t.equal(await powerState(), 'off')
+})
+
+t.test(
+  'boot flags stay without a chassis control where the BMC can keep them, and lapse where not',
+  async (t) => {
+    const bmc = await fake(t)
+    bmc.faults.flagsLapseAfter = 50
+    const { bootDevice, setBootDevice } = started(t).bmc(NODE, bmc.access())
+    await setBootDevice('pxe', { persistent: false, efi: true })
+    await new Promise((resolve) => setTimeout(resolve, 100))
+    t.match(await bootDevice(), { valid: true })
+    bmc.faults.refusedParameters = [3]
+    bmc.keep = 0
+    await setBootDevice('pxe', { persistent: false, efi: true })
+    await new Promise((resolve) => setTimeout(resolve, 100))
+    t.match(await bootDevice(), { valid: false })
+  }
+)
+
+t.test('whoever has to wait for a place to log in has the whole time for the rest', async (t) => {
+  const tarpits = await Promise.all(Array.from({ length: 8 }, () => fake(t)))
+  for (const { faults } of tarpits) faults.mute = { 'Set Session Privilege Level': 1e6 }
+  const good = await fake(t)
+  // One place, kept for 200 ms by each of those that answer and never finish.
+  const bmcs = started(t, { logins: 1, operation: 400 })
+  const stuck = tarpits.map((bmc) => failureOf(bmcs.bmc(NODE, bmc.access()).powerState(), bmc.access()))
+  t.equal(await bmcs.bmc(NODE, good.access()).powerState(), 'off')
+  for (const error of await Promise.all(stuck))
+    t.match(error, { code: 'bmc-unreachable', message: /within 0\.4 s/ })
 })

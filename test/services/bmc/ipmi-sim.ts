@@ -19,13 +19,18 @@ export type IpmiSim = {
 }
 
 /** Started, and answering pings. */
-export async function startIpmiSim(t: Test, users: string[]): Promise<IpmiSim> {
+export async function startIpmiSim(
+  t: Pick<Test, 'teardown'>,
+  users: string[],
+  where: { address?: string; port?: number } = {}
+): Promise<IpmiSim> {
   const folder = mkdtempSync(join(tmpdir(), 'ipmi-sim-'))
   const file = (name: string, text: string): string => {
     writeFileSync(join(folder, name), text)
     return join(folder, name)
   }
-  const port = await freePort()
+  const address = where.address ?? '127.0.0.1'
+  const port = where.port ?? (await freePort())
   const script = file('chassis', chassisScript(folder))
   chmodSync(script, 0o755)
   file('power', '0')
@@ -34,8 +39,8 @@ export async function startIpmiSim(t: Test, users: string[]): Promise<IpmiSim> {
   const child = spawn(
     'ipmi_sim',
     [
-      ...['-n', '-c', file('lan.conf', lanConfig(port, script, users))],
-      ...['-f', file('commands', MANAGEMENT_CONTROLLER), '-s', join(folder, 'state')]
+      ...['-n', '-c', file('lan.conf', lanConfig(address, port, script, users))],
+      ...['-f', file('commands', managementController()), '-s', join(folder, 'state')]
     ],
     { stdio: ['ignore', 'ignore', 'inherit'] }
   )
@@ -45,16 +50,16 @@ export async function startIpmiSim(t: Test, users: string[]): Promise<IpmiSim> {
     await ended
     rmSync(folder, { recursive: true })
   })
-  await pong(port)
+  await pong(address, port)
   return { port, chassis: (what) => readFileSync(join(folder, what), 'utf8').trim() }
 }
 
 /** ipmi_lan(5); the lines of the users as there. */
-function lanConfig(port: number, script: string, users: string[]): string {
+function lanConfig(address: string, port: number, script: string, users: string[]): string {
   return `name "test"
 set_working_mc 0x20
 startlan 1
-  addr 127.0.0.1 ${port}
+  addr ${address} ${port}
   priv_limit admin
   allowed_auths_user md5
   allowed_auths_operator md5
@@ -67,10 +72,55 @@ ${users.map((user, index) => `user ${index + 2} ${user}`).join('\n')}
 }
 
 /** ipmi_sim_cmd(5): one management controller at the BMC's address, able to do chassis control. */
-const MANAGEMENT_CONTROLLER = `mc_setbmc 0x20
+function managementController(): string {
+  return `mc_setbmc 0x20
 mc_add 0x20 0 no-device-sdrs 0x23 9 8 0x9f 0x1291 0xf02
+sel_enable 0x20 100 0x0a
+sel_add 0x20 2 0xe1 0xf5 0x5e 0x60 0x20 0x00 0x04 0x01 0x01 0x01 0x57 0x50 0x50
+sel_add 0x20 2 0xe2 0xf5 0x5e 0x60 0x20 0x00 0x04 0x08 0x63 0xef 0x01 0xff 0xff
+mc_add_fru_data 0x20 0 ${FRU.length / 2} data ${hexBytes(FRU)}
+sensor_add 0x20 0 1 0x01 0x01
+sensor_set_value 0x20 0 1 0x22 0
+sensor_set_event_support 0x20 0 1 enable scanning per-state ${NO_EVENTS}
+main_sdr_add 0x20 ${hexBytes(sensorRecord(1, 'MB Temp', 0x01, 0x01, [1, 0]))}
+sensor_add 0x20 0 2 0x02 0x01
+sensor_set_value 0x20 0 2 0xc8 0
+sensor_set_event_support 0x20 0 2 enable scanning per-state ${NO_EVENTS}
+main_sdr_add 0x20 ${hexBytes(sensorRecord(2, '12V', 0x02, 0x04, [6, 0xe0]))}
 mc_enable 0x20
 `
+}
+
+/** Of the 15 states none makes events, or is supported. */
+const NO_EVENTS = Array.from({ length: 4 }, () => '0'.repeat(15)).join(' ')
+
+/** Board and product area, as in test/wire/ipmi/fru.test.ts. */
+const FRU =
+  '01000001070000f7' +
+  '010600000000c84c6162576f726b73c44c572d31c742524430303031c5422d31' +
+  '3030c466727531c1000000000000001f' +
+  '010700c84c6162576f726b73c44e6f6465c5502d313030c3312e30c74c414230' +
+  '303031c87261636b312d7531c466727531c10000000000d5'
+
+/** A full sensor record (IPMI 2.0, section 43.1) without thresholds; M, and the exponents of result and B. */
+function sensorRecord(
+  sensor: number,
+  name: string,
+  type: number,
+  unit: number,
+  [m, exponents]: [number, number]
+): string {
+  const record = Buffer.alloc(48 + name.length)
+  record.set([0, 0, 0x51, 0x01, record.length - 5, 0x20, 0, sensor, 7, 1, 0, 0, type, 1])
+  record.set([0, unit, 0, 0, m, 0, 0, 0, 0, exponents], 20)
+  record[47] = 0xc0 | name.length
+  record.write(name, 48)
+  return record.toString('hex')
+}
+
+function hexBytes(hex: string): string {
+  return hex.replace(/../g, ' 0x$&').trim()
+}
 
 /** Called as `get NAME …`, answered with `NAME:VALUE` lines, and as `set NAME VALUE …`. */
 function chassisScript(folder: string): string {
@@ -83,7 +133,7 @@ done
 `
 }
 
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const socket = createSocket('udp4')
   await new Promise<void>((resolve) => socket.bind(0, '127.0.0.1', resolve))
   const { port } = socket.address() as AddressInfo
@@ -92,10 +142,10 @@ async function freePort(): Promise<number> {
 }
 
 /** Pings until the first pong. */
-async function pong(port: number): Promise<void> {
+async function pong(address: string, port: number): Promise<void> {
   const socket = createSocket('udp4')
   const ping = encodeRmcp('asf', encodeAsf({ type: 'ping', tag: 1 }))
-  const timer = setInterval(() => socket.send(ping, port, '127.0.0.1'), 50)
+  const timer = setInterval(() => socket.send(ping, port, address), 50)
   try {
     await once(socket, 'message', { signal: AbortSignal.timeout(20_000) })
   } finally {

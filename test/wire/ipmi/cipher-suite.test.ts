@@ -8,20 +8,20 @@ import {
 
 t.test('the numbers of table 22-20, and which suites may be used', (t) => {
   const table = [
-    [0, 0, 0, 0, false],
-    [1, 1, 0, 0, false],
-    [2, 1, 1, 0, false],
-    [3, 1, 1, 1, true],
-    [15, 3, 0, 0, false],
-    [16, 3, 4, 0, false],
-    [17, 3, 4, 1, true]
+    [0, 0, 0, 0, 'never'],
+    [1, 1, 0, 0, 'forced'],
+    [2, 1, 1, 0, 'forced'],
+    [3, 1, 1, 1, 'free'],
+    [15, 3, 0, 0, 'forced'],
+    [16, 3, 4, 0, 'forced'],
+    [17, 3, 4, 1, 'free']
   ] as const
-  for (const [id, authentication, integrity, confidentiality, allowed] of table) {
+  for (const [id, authentication, integrity, confidentiality, use] of table) {
     const suite = cipherSuite(id)
     if (!suite) throw new Error(`no suite ${id}`)
     const numbers = { authentication, integrity, confidentiality }
     t.same(algorithmNumbers(suite), numbers)
-    t.equal(suite.allowed, allowed, `suite ${id}`)
+    t.equal(suite.use, use, `suite ${id}`)
     t.equal(suiteOfAlgorithms(numbers), suite)
   }
   t.end()

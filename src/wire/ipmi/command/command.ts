@@ -15,7 +15,13 @@ export type Command<Request, Response> = {
 }
 
 /** Network functions (IPMI 2.0, table 5-1). */
-export const NETFN = { chassis: 0x00, application: 0x06 } as const
+export const NETFN = {
+  chassis: 0x00,
+  sensor: 0x04,
+  application: 0x06,
+  storage: 0x0a,
+  transport: 0x0c
+} as const
 
 /** The two codecs of a direction that carries no data; what follows anyway is ignored. */
 export const nothing = { encode: (): Buffer => Buffer.alloc(0), decode: (): void => undefined }

@@ -1,7 +1,8 @@
-// Set and Get System Boot Options (IPMI 2.0, sections 28.12 and 28.13, table 28-14), parameters 0, 3 and 5.
+// Set and Get System Boot Options (IPMI 2.0, sections 28.12 and 28.13, table 28-14), parameters 0, 3, 4 and 5.
 //
 //   parameter 0, set in progress:  state (0 complete, 1 in progress, 2 commit)
 //   parameter 3, valid bit clearing: bit n set = do not clear the "valid" bit on event n
+//   parameter 4, acknowledge: mask of the bits to write | bits, one for each who reads the options (0 = BIOS)
 //   parameter 5, boot flags: valid 7, persistent 6, EFI 5 | device 5..2 | … | … | device instance
 //
 // Byte 1 of a response is the parameter number, with bit 7 set where the parameter is locked or not valid.
@@ -10,10 +11,13 @@ import { WireError } from '../../wire-error.ts'
 import { requireLength } from '../length.ts'
 import { NETFN, nothing, type Command } from './command.ts'
 
-export const BOOT_PARAMETER = { setInProgress: 0, validBitClearing: 3, bootFlags: 5 } as const
+export const BOOT_PARAMETER = { setInProgress: 0, validBitClearing: 3, acknowledge: 4, bootFlags: 5 } as const
 
 /** Parameter 3: keep the flags although no chassis control follows within 60 seconds. */
 export const KEEP_AFTER_60_SECONDS = 0x08
+
+/** Parameter 4: to the BIOS, as if it had not read the options yet. */
+export const NOT_READ_BY_BIOS = { mask: 0x01, bits: 0x01 } as const
 
 /** Boot devices of parameter 5; the remaining numbers are remote media and the maker's own. */
 export const BOOT_DEVICE = { none: 0, pxe: 1, disk: 2, safe: 3, cdrom: 5, bios: 6 } as const
@@ -26,6 +30,7 @@ export type BootFlags = { valid: boolean; persistent: boolean; efi: boolean; dev
 export type BootParameter =
   | { parameter: typeof BOOT_PARAMETER.setInProgress; state: number }
   | { parameter: typeof BOOT_PARAMETER.validBitClearing; keep: number }
+  | { parameter: typeof BOOT_PARAMETER.acknowledge; mask: number; bits: number }
   | { parameter: typeof BOOT_PARAMETER.bootFlags; flags: BootFlags }
 
 export const setSystemBootOptions: Command<BootParameter, void> = {
@@ -71,6 +76,7 @@ export const getSystemBootOptions: Command<{ parameter: BootParameter['parameter
 }
 
 const PARAMETER_VERSION = 0x01
+const PARAMETER_LENGTH = { 0: 1, 3: 1, 4: 2, 5: 5 } as const
 
 function encodeParameter(value: BootParameter): Buffer {
   switch (value.parameter) {
@@ -78,6 +84,8 @@ function encodeParameter(value: BootParameter): Buffer {
       return Buffer.from([value.parameter, value.state])
     case BOOT_PARAMETER.validBitClearing:
       return Buffer.from([value.parameter, value.keep])
+    case BOOT_PARAMETER.acknowledge:
+      return Buffer.from([value.parameter, value.mask, value.bits])
     case BOOT_PARAMETER.bootFlags: {
       const { valid, persistent, efi, device } = value.flags
       const first = (valid ? 0x80 : 0) | (persistent ? 0x40 : 0) | (efi ? 0x20 : 0)
@@ -89,13 +97,15 @@ function encodeParameter(value: BootParameter): Buffer {
 // What follows the bytes we know is ignored: HP DL380 G5 appends 12 bytes to parameter 5.
 function decodeParameter(number: number, data: Buffer): BootParameter {
   const parameter = known(number)
-  requireLength(data, parameter === BOOT_PARAMETER.bootFlags ? 5 : 1, `boot parameter ${parameter}`)
+  requireLength(data, PARAMETER_LENGTH[parameter], `boot parameter ${parameter}`)
   const first = data.readUInt8(0)
   switch (parameter) {
     case BOOT_PARAMETER.setInProgress:
       return { parameter, state: first & 0x03 }
     case BOOT_PARAMETER.validBitClearing:
       return { parameter, keep: first & 0x1f }
+    case BOOT_PARAMETER.acknowledge:
+      return { parameter, mask: first, bits: data.readUInt8(1) }
     case BOOT_PARAMETER.bootFlags:
       return {
         parameter,

@@ -64,7 +64,7 @@ const SAMPLES: Readonly<Record<SampleKind, Sample>> = {
   },
   ipxe: {
     words: 'iPXE with HTTP',
-    flags: 0,
+    flags: BROADCAST_FLAG,
     options: {
       maxMessageSize: 1472,
       clientArchitectures: [7],

@@ -7,7 +7,7 @@ t.test('what a packet says of its sender', async (t) => {
   const decision = 'offer 192.0.2.100, no boot file (the machine is active)'
   const seen = (bytes: Buffer) => seenClient(aPacket({ at: 5, bytes, decision }))
   t.same(seen(recordedBytes('ovmf-http-request')), {
-    mac: '52:54:00:dc:00:03',
+    mac: '52:54:00:5e:ed:03',
     lastAt: 5,
     type: 'request',
     client: 'http-uefi',

@@ -128,7 +128,7 @@ t.test('leases, status, and who is seen', async (t) => {
 
   b.ring.note({
     ...aPacket({ at: 5000, bytes: recordedBytes('ovmf-pxe-request') }),
-    mac: '52:54:00:dc:00:03',
+    mac: '52:54:00:5e:ed:02',
     enrolled: false,
     decision: 'no answer: no port with this MAC is enrolled'
   })
@@ -139,7 +139,7 @@ t.test('leases, status, and who is seen', async (t) => {
   const seen = await b.run('dhcp', 'seen')
   t.match(
     seen.out,
-    /^00:00:05 +52:54:00:dc:00:03 +\(not enrolled\) +request +pxe-uefi +x64 UEFI +- +192\.0\.2\.1 +no answer/m
+    /^00:00:05 +52:54:00:5e:ed:02 +\(not enrolled\) +request +pxe-uefi +x64 UEFI +- +192\.0\.2\.1 +no answer/m
   )
   t.match(seen.out, /^\d\d:\d\d:\d\d +192\.0\.2\.5 +1 +offer +52:54:00:00:00:01 +192\.0\.2\.77 /m)
 })

@@ -3,6 +3,7 @@
 import { Type } from 'typebox'
 import { FIXED_NODE } from '../../src/decide/enrolment.ts'
 import { AppError } from '../../src/domain/error.ts'
+import { LOGIN_QUIRKS } from '../../src/wire/ipmi/login-quirk.ts'
 import { base, type App } from './deps.ts'
 import { flag } from './lists.ts'
 import { CONDUCTOR, links, type Json } from './views.ts'
@@ -13,9 +14,13 @@ const PROPERTIES: Readonly<Record<string, string>> = {
   ipmi_port: 'UDP port of the BMC; 623 when absent.',
   ipmi_username: 'User name, at most 16 bytes; the anonymous user when absent.',
   ipmi_password: 'Password, at most 20 bytes; stored sealed, never shown.',
-  ipmi_cipher_suite: '17 or 3; both are tried in that order when absent.',
+  ipmi_cipher_suite:
+    '17 or 3; both are tried in that order when absent. 16, 15, 2 and 1 are used only when named here, 0 never.',
   ipmi_hex_kg_key: 'The BMC key K_g as up to 40 hexadecimal digits, for two-key log-in.',
-  ipmi_priv_level: 'ADMINISTRATOR (when absent) or OPERATOR.'
+  ipmi_priv_level: 'ADMINISTRATOR or OPERATOR; the highest that the account has when absent.',
+  ipmi_protocol_version:
+    '2.0 (when absent), or 1.5, which has no encryption and is used only when named here.',
+  ipmi_login_quirk: `What this BMC gets wrong at log-in: ${LOGIN_QUIRKS.map(({ name }) => name).join(', ')}.`
 }
 
 export function driverRoutes(app: App): void {

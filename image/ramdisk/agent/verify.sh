@@ -12,7 +12,9 @@ verify_image() {
   rm -f /run/read.*
   worker=0
   while [ $worker -lt "$workers" ]; do
-    read_share $worker "$workers" >/run/read.$worker &
+    # there at once: the job opens it only when it gets the processor, and the progress is counted from now on
+    : >/run/read.$worker
+    read_share $worker "$workers" >>/run/read.$worker &
     jobs="$jobs $!"
     worker=$((worker + 1))
   done

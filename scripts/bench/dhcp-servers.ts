@@ -96,7 +96,7 @@ function seedlingConfig(link: Place['link']): object {
     dataDir: 'data',
     network: {
       ...link,
-      dhcp: { probeConflicts: false },
+      dhcp: { probeConflicts: false, exclusive: false },
       subnets: NETWORKS.map(({ cidr, anybody, enrolled }) => ({
         cidr,
         pool: enrolled,

@@ -45,8 +45,10 @@ export const startMachine = (folder: string, args: string[], append?: string): M
       : ['-kernel', `${ramdisk}/vmlinuz`, '-initrd', `${ramdisk}/ramdisk.img`, '-append', append]
   const qemu: ChildProcess = spawn(
     'qemu-system-x86_64',
+    // Both processors in one thread: in two, emulation now and then runs a kernel instruction that the other is just changing, and the
+    // kernel dies of it.
     // prettier-ignore
-    ['-accel', 'tcg,thread=multi', '-cpu', 'qemu64', '-smp', '2', '-m', '768', '-nographic', '-monitor', 'none',
+    ['-accel', 'tcg,thread=single', '-cpu', 'qemu64', '-smp', '2', '-m', '768', '-nographic', '-monitor', 'none',
       '-nodefaults', '-serial', 'stdio', '-no-reboot', ...boot, ...args],
     { stdio: ['ignore', output, output] }
   )

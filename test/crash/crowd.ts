@@ -32,7 +32,7 @@ export type Promised = { mac: Mac; ip: Ip; xid: number; endsAt: number }
 const CONVERSATIONS = 64
 const RESEND_MILLISECONDS = 250
 /** After so many requests in vain the server is held to know nothing of the client. */
-const TRIES = 24
+const TRIES = 12
 const PATIENCE_MILLISECONDS = 60_000
 
 const crowd = JSON.parse(process.argv[2] ?? '') as Crowd
@@ -221,9 +221,9 @@ const orders = {
   },
   ledger: () => [...ledger.values()],
   /** Asks until it is offered an address. */
-  async offer(): Promise<void> {
+  async offer(every: number): Promise<void> {
     stopping = false
-    await ask(aMac(0), NO_ADDRESS, { messageType: 'discover' }, { every: 20 })
+    await ask(aMac(0), NO_ADDRESS, { messageType: 'discover' }, { every })
   },
   /** Lets everybody that has a lease ask for it as after a reboot (INIT-REBOOT). How many were asked. */
   async check(): Promise<number> {
@@ -233,7 +233,9 @@ const orders = {
     const checkOne = async () => {
       const { mac, ip } = promised[next++] as Promised
       const asked = { messageType: 'request', requestedAddress: ip } as const
-      const reply = await ask(mac, NO_ADDRESS, asked, { tries: TRIES })
+      const once = () => ask(mac, NO_ADDRESS, asked, { tries: TRIES })
+      // A server that answers nobody is only slow: whoever hears nothing asks again when somebody does.
+      const reply = (await once()) ?? (await orders.offer(RESEND_MILLISECONDS), await once())
       if (!reply) forget(mac, 'got no answer after the restart')
       else if (reply.options.messageType !== 'ack') forget(mac, 'was refused after the restart')
     }

@@ -83,7 +83,9 @@ export async function loseLeases(t: Test, loop: LeaseLoop, seed = Date.now()): P
     report.missing.push(...missing.map((text) => `${time}: ${text}`))
 
     const started = performance.now()
-    const offer = crowd('offer').then(() => report.firstOffers.push(Math.round(performance.now() - started)))
+    const offer = crowd('offer', 20).then(() =>
+      report.firstOffers.push(Math.round(performance.now() - started))
+    )
     server = await start()
     await offer
     report.checked += await crowd('check')

@@ -204,10 +204,13 @@ write_image() {
 
 # Waits until the fetching side has batch NUMBER ready.
 wait_for_batch() {
-  local word rest
-  until read -r -t 3 word rest <&4; do
+  local first word rest
+  # busybox's read forgets what it has of a line when its time is up: so it waits for one character, and the rest is there
+  until read -r -n 1 -t 3 first <&4; do
     progress writing "$done" "$image_size"
   done
+  read -r word rest <&4
+  word=$first$word
   case $word in
   ready) ;;
   corrupt) fail chunk-corrupt "chunk $rest came corrupted $corrupt_limit times: check the image store and the network" ;;

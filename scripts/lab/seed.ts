@@ -1,6 +1,6 @@
 // Seedling on the rack: its configuration, its process in the seed's namespace, its command line and its API.
 import { spawn } from 'node:child_process'
-import { chmodSync, writeFileSync } from 'node:fs'
+import { chmodSync, readFileSync, writeFileSync } from 'node:fs'
 import { request } from 'node:http'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -48,15 +48,18 @@ export async function startSeed(rack: RackPlan, config: object = seedConfig(rack
   if (seedPid(rack) !== undefined) return
   writeFileSync(rack.seed.config, JSON.stringify(config, null, 2))
   startDetached(inNamespace(rack.seed.namespace, [program, 'serve', '--config', rack.seed.config]), rack.seed)
-  const complaint = `Seedling did not come up; see ${rack.seed.log}`
   await until(
     async () => {
-      if (seedPid(rack) === undefined) throw new Error(complaint)
+      if (seedPid(rack) === undefined) throw new Error('Seedling ended')
       return api(rack, 'GET', '/v1/nodes').catch(() => undefined)
     },
-    complaint,
+    'Seedling does not answer',
     { patienceMs: 30_000 }
-  )
+  ).catch((error: Error) => {
+    // A test's rack is gone by the time somebody wants to read the log.
+    const last = readFileSync(rack.seed.log, 'utf8').trimEnd().split('\n').slice(-5)
+    throw new Error([`${error.message}; the end of ${rack.seed.log}:`, ...last].join('\n'))
+  })
 }
 
 /** Ends Seedling: SIGTERM for a clean stop, SIGKILL for a crash. */

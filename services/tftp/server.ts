@@ -1,32 +1,21 @@
-// TFTP: one socket hears requests, every transfer has a socket of its own on our address (its port is the transfer's identity:
-// RFC 1350, section 4). Nothing is read from disk here, and nobody can make us hold more than a fixed number of transfers.
+// TFTP: port 69 hears requests, a few ports of our own carry the transfers (transfers.ts). Nothing is read from disk here, and nothing is sent to
+// an address that no enrolled machine holds.
 
-import { createSocket, type RemoteInfo, type Socket } from 'node:dgram'
+import type { RemoteInfo, Socket } from 'node:dgram'
 import type { Logger } from 'pino'
 import { fileServed, printable, type BootFacts, type BootSettings } from '../../src/decide/boot-file.ts'
-import { decideTftp } from '../../src/decide/tftp.ts'
-import {
-  LARGEST_BLOCK,
-  losesBigBlocks,
-  startTransfer,
-  stepTransfer,
-  type Transfer,
-  type TransferEnd,
-  type TransferStep
-} from '../../src/decide/tftp-transfer.ts'
-import {
-  decodeTftp,
-  encodeTftp,
-  TFTP_ERROR,
-  toNetascii,
-  type TftpPacket,
-  type TftpRequest
-} from '../../src/wire/tftp.ts'
+import { decideTftp, mayAnswer } from '../../src/decide/tftp.ts'
+import { USUAL_MTU } from '../../src/decide/tftp-transfer.ts'
+import type { EventDetail } from '../../src/domain/event.ts'
+import type { Ip } from '../../src/wire/address.ts'
+import { decodeTftp, encodeTftp, TFTP_ERROR, toNetascii, type TftpPacket } from '../../src/wire/tftp.ts'
 import { WireError } from '../../src/wire/wire-error.ts'
 import type { Apply } from '../store/apply.ts'
 import type { Facts } from '../store/facts.ts'
 import type { Store } from '../store/open.ts'
 import type { Loaders } from './loaders.ts'
+import { openPorts, peer, portOf } from './ports.ts'
+import { createTransfers } from './transfers.ts'
 
 export type TftpDeps = {
   store: Store
@@ -40,26 +29,16 @@ export type TftpDeps = {
   address: string
   loaders: Loaders
   settings: BootSettings
+  /** What the path to a client carries in one piece, bytes with the IP header; not given: Ethernet's 1500 for all. */
+  mtu?: (client: Ip) => number
+  /** Answer from port 69 itself, for firewalls that let nothing else through. Departs from RFC 1350, section 4; clients bear it. */
+  singlePort?: boolean
 }
 
-/** A room full of machines that boot at once, and no more. */
-const MOST_TRANSFERS = 1024
-/** A machine loads one file; beside it may linger what it gave up. */
-const MOST_PER_CLIENT = 4
-/** Some paths swallow full-size datagrams (tunnels, odd MTUs): then this, which every IPv4 path carries. */
-const SMALL_BLOCK = 512
-const MOST_SMALL_CLIENTS = 4096
-
-type Running = {
-  key: string
-  address: string
-  port: number
-  file: string
-  socket: Socket
-  transfer: Transfer
-  timer: NodeJS.Timeout | null
-  finish: (end: TransferEnd, transfer: Transfer) => void
-}
+/** Ports that transfers share. A client that begins anew from the same port meets another of ours this many times. */
+const PORTS = 16
+/** What went out is told to the store together: a room that boots is not to wait for the disk once a machine. */
+const TELL_AFTER = 50
 
 export type TftpServer = {
   close(): Promise<void>
@@ -68,26 +47,38 @@ export type TftpServer = {
 }
 
 /** Serves until closed. Every request: decode, gather, decide, commit, answer, one log line. */
-export function startTftp(deps: TftpDeps): TftpServer {
-  const { store, facts, apply, log, now, socket, loaders, settings } = deps
-  const running = new Map<string, Running>()
-  /** Addresses that lost big blocks: a hint, gone with the process. */
-  const smallBlocks = new Set<string>()
+export async function startTftp(deps: TftpDeps): Promise<TftpServer> {
+  const { store, facts, apply, log, now, loaders, settings, mtu = () => USUAL_MTU } = deps
+
+  const ports = deps.singlePort ? [] : await openPorts(deps.address, PORTS)
+  const main = portOf(deps.socket)
+  const transfers = createTransfers({
+    ports: deps.singlePort ? [main] : ports,
+    mtu,
+    mayAnswer: (address) => store.commit(() => holder(address)).held
+  })
+  for (const port of ports) port.hear((message, from) => transfers.heard(port, message, from))
+  main.hear(onRequest)
+
+  /** Who has this address, and whether from us. */
+  function holder(address: Ip): { machine: BootFacts; held: boolean } {
+    const machine = facts.machineByIp(address)
+    return { machine, held: mayAnswer(address, machine.port, facts.leaseByIp(address)) }
+  }
 
   function onRequest(bytes: Buffer, from: RemoteInfo): void {
     const packet = decoded(bytes, from)
     if (!packet || packet.op === 'error') return // an ERROR is never answered (RFC 1350, section 7)
-    if (packet.op !== 'read' && packet.op !== 'write')
+    if (packet.op !== 'read' && packet.op !== 'write') {
+      if (deps.singlePort) return transfers.heard(main, bytes, from)
       return answerError(from, TFTP_ERROR.unknownTransfer, 'requests only on this port')
-
-    const key = `${from.address}:${from.port}`
-    const same = running.get(key)
-    // The request again because our answer is late or lost: the transfer's own timer sends it again.
-    if (same && !same.transfer.heard && same.file === packet.file) return
+    }
+    if (transfers.isDoubled(packet, from)) return
 
     const at = now()
     const { machine, verdict } = store.commit(() => {
-      const machine = facts.machineByIp(from.address)
+      const { machine, held } = holder(from.address)
+      if (!held) return { machine, verdict: null }
       const verdict = decideTftp(packet, machine, loaders, settings, at)
       apply(verdict.changes)
       return { machine, verdict }
@@ -97,55 +88,62 @@ export function startTftp(deps: TftpDeps): TftpServer {
       node: machine.node?.name ?? machine.node?.uuid,
       file: printable(packet.file, 100)
     }
+    if (!verdict) return log.debug(line, 'tftp: a stranger')
     if (verdict.serve === 'nothing') {
       log.info({ ...line, reason: verdict.message }, 'tftp refused')
-      return answerError(from, verdict.code, verdict.message)
-    }
-    if (same) drop(same)
-    if (!makeRoom(from.address)) {
-      // Silence: the client asks again in a second or two, and an error would end its boot.
-      log.warn({ ...line, transfers: running.size }, 'tftp busy')
-      return
+      return answer(from, verdict.code, verdict.message)
     }
     const content =
       verdict.serve === 'text' ? Buffer.from(verdict.text) : (loaders.get(verdict.name)?.bytes as Buffer)
-    begin(packet, from, content, (end, transfer) => {
+    const file = packet.mode === 'netascii' ? netascii(content) : content
+    const begun = transfers.begin(packet, from, file, (end, transfer) => {
       const milliseconds = now() - at
       const served = end.ended === 'complete' || end.ended === 'unconfirmed'
-      if (served && verdict.serve === 'loader') {
-        const detail = {
-          protocol: 'tftp' as const,
+      if (served && verdict.serve === 'loader')
+        tell(from.address, {
+          protocol: 'tftp',
           name: verdict.name,
           bytes: transfer.bytes.length,
           milliseconds
-        }
-        recordServed(machine, detail)
+        })
+      const { blockSize, windowSize, resent } = transfer
+      const how = { bytes: transfer.bytes.length, milliseconds, blockSize, windowSize, resent }
+      // A client that learns the size and stops is doing the usual thing.
+      log.info({ ...line, ...end, ...how }, served ? 'tftp served' : 'tftp stopped')
+    })
+    // Silence: the client asks again in a second or two, and an error would end its boot.
+    if (!begun) log.warn({ ...line, transfers: transfers.size() }, 'tftp busy')
+  }
+
+  let untold: { address: Ip; at: number; detail: EventDetail['file-served'] }[] = []
+  let telling: NodeJS.Timeout | null = null
+
+  function tell(address: Ip, detail: EventDetail['file-served']): void {
+    untold.push({ address, at: now(), detail })
+    telling ??= setTimeout(tellAll, TELL_AFTER)
+  }
+
+  function tellAll(): void {
+    if (telling) clearTimeout(telling)
+    telling = null
+    const served = untold
+    untold = []
+    if (served.length === 0) return
+    store.commit(() => {
+      for (const { address, at, detail } of served) {
+        // The node may be gone since.
+        const { node, order } = facts.machineByIp(address)
+        if (node) apply(fileServed({ node, order }, detail, at))
       }
-      if (losesBigBlocks(transfer)) {
-        if (smallBlocks.size >= MOST_SMALL_CLIENTS) smallBlocks.clear()
-        smallBlocks.add(from.address)
-      }
-      log.info(
-        {
-          ...line,
-          ...end,
-          bytes: transfer.bytes.length,
-          milliseconds,
-          blockSize: transfer.blockSize,
-          resent: transfer.resent
-        },
-        // A client that learns the size and stops is doing the usual thing.
-        served ? 'tftp served' : 'tftp stopped'
-      )
     })
   }
 
-  function recordServed(machine: BootFacts, detail: Parameters<typeof fileServed>[1]): void {
-    store.commit(() => {
-      // The node may be gone since.
-      const { node, order } = facts.machineByIp(machine.port?.reservedIp ?? '')
-      if (node) apply(fileServed({ node, order }, detail, now()))
-    })
+  /** Each loader as text once, not once a client. */
+  const texts = new WeakMap<Buffer, Buffer>()
+  function netascii(content: Buffer): Buffer {
+    const text = texts.get(content) ?? toNetascii(content)
+    texts.set(content, text)
+    return text
   }
 
   function decoded(bytes: Buffer, from: RemoteInfo): TftpPacket | null {
@@ -161,113 +159,20 @@ export function startTftp(deps: TftpDeps): TftpServer {
   }
 
   function answerError(to: RemoteInfo, code: number, message: string): void {
-    socket.send(encodeTftp({ op: 'error', code, message }), to.port, to.address, ignored)
+    if (store.commit(() => holder(to.address)).held) answer(to, code, message)
   }
 
-  /** Room for one more; those that never acknowledged anything go first. False: none can be made. */
-  function makeRoom(address: string): boolean {
-    const own = [...running.values()].filter((entry) => entry.address === address)
-    const full = (entries: readonly Running[], most: number): boolean => {
-      if (entries.length < most) return false
-      const unheard = entries.find((entry) => !entry.transfer.heard)
-      if (unheard) drop(unheard)
-      return !unheard
-    }
-    if (full(own, MOST_PER_CLIENT)) return false
-    return running.size < MOST_TRANSFERS || !full([...running.values()], MOST_TRANSFERS)
+  function answer(to: RemoteInfo, code: number, message: string): void {
+    const error = encodeTftp({ op: 'error', code, message })
+    main.send(error, error.length, error.length, peer(to.address, to.port))
   }
 
-  function begin(request: TftpRequest, from: RemoteInfo, content: Buffer, finish: Running['finish']): void {
-    const bytes = request.mode === 'netascii' ? toNetascii(content) : content
-    const largest = smallBlocks.has(from.address) ? SMALL_BLOCK : LARGEST_BLOCK
-    const first = startTransfer(bytes, request.options, performance.now(), largest)
-    const entry: Running = {
-      key: `${from.address}:${from.port}`,
-      address: from.address,
-      port: from.port,
-      file: request.file,
-      // Addresses are numbers already: no look-up, so packets leave in the order in which they were sent.
-      socket: createSocket({ type: 'udp4', lookup: (host, _, found) => found(null, host, 4) }),
-      transfer: first.transfer,
-      timer: null,
-      finish
-    }
-    running.set(entry.key, entry)
-    entry.socket.on('error', (error) => {
-      log.warn({ client: entry.address, error: error.message }, 'tftp socket')
-      drop(entry)
-    })
-    entry.socket.on('message', (message, sender) => onPacket(entry, message, sender))
-    entry.socket.bind(0, deps.address, () => take(entry, first))
-  }
-
-  function onPacket(entry: Running, message: Buffer, sender: RemoteInfo): void {
-    let packet: TftpPacket
-    try {
-      packet = decodeTftp(message)
-    } catch (error) {
-      if (!(error instanceof WireError)) throw error
-      return // noise does not end a transfer
-    }
-    if (sender.address !== entry.address || sender.port !== entry.port) {
-      // Another conversation's packet must not disturb this one (RFC 1350, section 4).
-      if (packet.op !== 'error')
-        entry.socket.send(
-          encodeTftp({ op: 'error', code: TFTP_ERROR.unknownTransfer, message: 'unknown transfer' }),
-          sender.port,
-          sender.address,
-          ignored
-        )
-      return
-    }
-    take(entry, stepTransfer(entry.transfer, packet, performance.now()))
-  }
-
-  /** Carries out one step. */
-  function take(entry: Running, step: TransferStep): void {
-    if (running.get(entry.key) !== entry) return
-    entry.transfer = step.transfer
-    for (const packet of step.send) entry.socket.send(encodeTftp(packet), entry.port, entry.address, ignored)
-    if (entry.timer) clearTimeout(entry.timer)
-    entry.timer = null
-    if (step.end) return drop(entry, step.end)
-    if (step.wakeAt !== null)
-      entry.timer = setTimeout(
-        // A timer may fire a fraction early; it was set for `wakeAt`, so that is the time.
-        () =>
-          take(
-            entry,
-            stepTransfer(entry.transfer, 'timer', Math.max(performance.now(), entry.transfer.wakeAt))
-          ),
-        Math.max(0, step.wakeAt - performance.now())
-      )
-  }
-
-  function drop(entry: Running, end: TransferEnd = { ended: 'gave-up' }): void {
-    if (running.get(entry.key) !== entry) return
-    running.delete(entry.key)
-    if (entry.timer) clearTimeout(entry.timer)
-    // What was sent last is still on its way out of the socket: send callbacks come before this.
-    setImmediate(() => entry.socket.close())
-    entry.finish(end, entry.transfer)
-  }
-
-  socket.on('message', onRequest)
-  try {
-    socket.setRecvBufferSize(4 * 2 ** 20)
-  } catch (error) {
-    log.debug({ error: (error as Error).message }, 'tftp: the socket keeps its buffer size')
-  }
   return {
-    transfers: () => running.size,
-    close: () =>
-      new Promise((resolve) => {
-        socket.off('message', onRequest)
-        for (const entry of [...running.values()]) drop(entry)
-        socket.close(() => resolve())
-      })
+    transfers: transfers.size,
+    async close() {
+      transfers.close()
+      await Promise.all([main, ...ports].map((port) => port.close()))
+      tellAll()
+    }
   }
 }
-
-/** A datagram that cannot be sent is a datagram lost: the timers see to it. */
-function ignored(): void {}

@@ -67,12 +67,12 @@ export async function startTftp(deps: TftpDeps): Promise<TftpServer> {
   }
 
   function onRequest(bytes: Buffer, from: RemoteInfo): void {
+    // From one port, whatever is no request belongs to a transfer.
+    if (deps.singlePort && bytes[1] !== 1 && bytes[1] !== 2) return transfers.heard(main, bytes, from)
     const packet = decoded(bytes, from)
     if (!packet || packet.op === 'error') return // an ERROR is never answered (RFC 1350, section 7)
-    if (packet.op !== 'read' && packet.op !== 'write') {
-      if (deps.singlePort) return transfers.heard(main, bytes, from)
+    if (packet.op !== 'read' && packet.op !== 'write')
       return answerError(from, TFTP_ERROR.unknownTransfer, 'requests only on this port')
-    }
     if (transfers.isDoubled(packet, from)) return
 
     const at = now()

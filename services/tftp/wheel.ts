@@ -24,21 +24,23 @@ export function createWheel<T extends Timed>(due: (item: T) => void): Wheel<T> {
   const slots: T[][] = Array.from({ length: SLOTS }, () => [])
   let timer: NodeJS.Timeout | null = null
   let waiting = 0
+  let turning = false
   let done = Math.floor(performance.now() / TICK)
 
   function arm(item: T): void {
     if (item.wakeAt === null) return
-    const now = waiting === 0 ? (done = Math.floor(performance.now() / TICK)) : done
-    const tick = Math.min(Math.max(Math.ceil(item.wakeAt / TICK), now + 1), now + SLOTS - 1)
+    // It stood still while there was nothing in it.
+    if (timer === null && !turning) done = Math.floor(performance.now() / TICK)
+    const tick = Math.min(Math.max(Math.ceil(item.wakeAt / TICK), done + 1), done + SLOTS - 1)
     if (item.tick !== 0 && item.tick <= tick) return
     item.tick = tick
     ;(slots[tick % SLOTS] as T[]).push(item)
     waiting++
-    timer ??= setTimeout(turn, TICK)
+    if (!turning) timer ??= setTimeout(turn, TICK)
   }
 
   function turn(): void {
-    timer = null
+    turning = true
     const now = Math.floor(performance.now() / TICK)
     while (done < now && waiting > 0) {
       done++
@@ -54,7 +56,8 @@ export function createWheel<T extends Timed>(due: (item: T) => void): Wheel<T> {
         else if (item.wakeAt !== null) due(item)
       }
     }
-    if (waiting > 0) timer ??= setTimeout(turn, TICK)
+    turning = false
+    timer = waiting > 0 ? setTimeout(turn, TICK) : null
   }
 
   return {

@@ -409,3 +409,59 @@ t.test('block numbers go on at 0 after 65535', async (t) => {
     t.equal(ended, 'complete')
   }
 })
+
+t.test('the largest block a path carries', async (t) => {
+  for (const [mtu, block] of [
+    [1500, 1468],
+    [1300, 1268],
+    [9000, 8968],
+    [576, 544],
+    [500, 512],
+    [100_000, 65464]
+  ] as const)
+    t.equal(largestBlockFor(mtu), block, `MTU ${mtu}`)
+})
+
+t.test('big blocks that are lost twice are made smaller, in steps', async (t) => {
+  const lost = (largest: number, sends: number): Transfer => {
+    let step = startTransfer(Buffer.alloc(4000), options('blksize=1468'), 0, largest)
+    step = stepTransfer(step.transfer, ack(0), 5)
+    for (let count = 1; count < sends; count++)
+      step = stepTransfer(step.transfer, 'timer', step.wakeAt as number)
+    return step.transfer
+  }
+  t.equal(smallerBlock(lost(1468, 2)), null, 'lost once, perhaps twice: not yet')
+  t.equal(smallerBlock(lost(1468, 3)), 1024)
+  t.equal(smallerBlock(lost(1024, 3)), 512)
+  t.equal(smallerBlock(lost(512, 3)), null, 'smaller there is not')
+  t.equal(smallerBlock(startTransfer(Buffer.alloc(1), options(''), 0).transfer), null)
+})
+
+t.test('the same request again: doubled by the network, or begun anew', async (t) => {
+  const { transfer } = startTransfer(Buffer.alloc(4000), options('blksize=1468'), 0)
+  t.equal(
+    isDoubledRequest(transfer, 6000),
+    true,
+    'nothing acknowledged yet: the transfer’s own timer sees to it'
+  )
+  const { transfer: under } = stepTransfer(transfer, ack(0), 5)
+  t.equal(isDoubledRequest(under, 900), true)
+  t.equal(isDoubledRequest(under, 1100), false)
+})
+
+t.test('a client slower than the first round trips is not sent everything twice', async (t) => {
+  let step = startTransfer(Buffer.alloc(200 * 512), options(''), 0)
+  let now = 0
+  let sent = 1
+  for (let block = 1; block < 200; block++) {
+    const arrives = now + (block < 50 ? 1 : 60)
+    while (step.wakeAt !== null && step.wakeAt < arrives) {
+      step = stepTransfer(step.transfer, 'timer', step.wakeAt)
+      sent += packets(step).length
+    }
+    now = arrives
+    step = stepTransfer(step.transfer, ack(block), now)
+    sent += packets(step).length
+  }
+  t.ok(sent < 210, `${sent} datagrams for 200 blocks`)
+})

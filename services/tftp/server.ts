@@ -6,7 +6,7 @@ import type { Logger } from 'pino'
 import { fileServed, printable, type BootFacts, type BootSettings } from '../../src/decide/boot-file.ts'
 import { decideTftp, mayAnswer } from '../../src/decide/tftp.ts'
 import { USUAL_MTU } from '../../src/decide/tftp-transfer.ts'
-import type { EventDetail } from '../../src/domain/event.ts'
+import type { Change } from '../../src/domain/change.ts'
 import type { Ip } from '../../src/wire/address.ts'
 import { decodeTftp, encodeTftp, TFTP_ERROR, toNetascii, type TftpPacket } from '../../src/wire/tftp.ts'
 import { WireError } from '../../src/wire/wire-error.ts'
@@ -37,7 +37,7 @@ export type TftpDeps = {
 
 /** Ports that transfers share. A client that begins anew from the same port meets another of ours this many times. */
 const PORTS = 16
-/** What went out is told to the store together: a room that boots is not to wait for the disk once a machine. */
+/** Milliseconds. */
 const TELL_AFTER = 50
 
 export type TftpServer = {
@@ -80,7 +80,7 @@ export async function startTftp(deps: TftpDeps): Promise<TftpServer> {
       const { machine, held } = holder(from.address)
       if (!held) return { machine, verdict: null }
       const verdict = decideTftp(packet, machine, loaders, settings, at)
-      apply(verdict.changes)
+      if (verdict.serve !== 'nothing') apply(verdict.changes)
       return { machine, verdict }
     })
     const line = {
@@ -91,6 +91,7 @@ export async function startTftp(deps: TftpDeps): Promise<TftpServer> {
     if (!verdict) return log.debug(line, 'tftp: a stranger')
     if (verdict.serve === 'nothing') {
       log.info({ ...line, reason: verdict.message }, 'tftp refused')
+      if (verdict.changes.length > 0) tell(from.address, machine, () => verdict.changes)
       return answer(from, verdict.code, verdict.message)
     }
     const content =
@@ -99,15 +100,13 @@ export async function startTftp(deps: TftpDeps): Promise<TftpServer> {
     const begun = transfers.begin(packet, from, file, (end, transfer) => {
       const milliseconds = now() - at
       const served = end.ended === 'complete' || end.ended === 'unconfirmed'
-      if (served && verdict.serve === 'loader')
-        tell(from.address, {
-          protocol: 'tftp',
-          name: verdict.name,
-          bytes: transfer.bytes.length,
-          milliseconds
-        })
+      if (served && verdict.serve === 'loader') {
+        const detail = { protocol: 'tftp', name: verdict.name, bytes: file.length, milliseconds } as const
+        const endedAt = now()
+        tell(from.address, machine, (machine) => fileServed(machine, detail, endedAt))
+      }
       const { blockSize, windowSize, resent } = transfer
-      const how = { bytes: transfer.bytes.length, milliseconds, blockSize, windowSize, resent }
+      const how = { bytes: file.length, milliseconds, blockSize, windowSize, resent }
       // A client that learns the size and stops is doing the usual thing.
       log.info({ ...line, ...end, ...how }, served ? 'tftp served' : 'tftp stopped')
     })
@@ -115,25 +114,27 @@ export async function startTftp(deps: TftpDeps): Promise<TftpServer> {
     if (!begun) log.warn({ ...line, transfers: transfers.size() }, 'tftp busy')
   }
 
-  let untold: { address: Ip; at: number; detail: EventDetail['file-served'] }[] = []
+  type News = (machine: BootFacts) => Change[]
+  let untold: { address: Ip; nodeUuid: string; news: News }[] = []
   let telling: NodeJS.Timeout | null = null
 
-  function tell(address: Ip, detail: EventDetail['file-served']): void {
-    untold.push({ address, at: now(), detail })
+  /** What is only told to people is told in a while, together: neither a room that boots nor a flood of names is to cost a commit each. */
+  function tell(address: Ip, { node }: BootFacts, news: News): void {
+    if (node) untold.push({ address, nodeUuid: node.uuid, news })
     telling ??= setTimeout(tellAll, TELL_AFTER)
   }
 
   function tellAll(): void {
     if (telling) clearTimeout(telling)
     telling = null
-    const served = untold
+    const all = untold
     untold = []
-    if (served.length === 0) return
+    if (all.length === 0) return
     store.commit(() => {
-      for (const { address, at, detail } of served) {
+      for (const { address, nodeUuid, news } of all) {
         // The node may be gone since.
-        const { node, order } = facts.machineByIp(address)
-        if (node) apply(fileServed({ node, order }, detail, at))
+        const machine = facts.machineByIp(address)
+        if (machine.node?.uuid === nodeUuid) apply(news(machine))
       }
     })
   }

@@ -15,7 +15,7 @@ export const LARGEST_WINDOW = 64
 
 /** Before the first ACK nothing proves that the asker exists: three datagrams, then silence. */
 const FIRST_WAITS = [1000, 2000, 4000]
-const SHORTEST_WAIT = 20
+const SHORTEST_WAIT = 10
 const LONGEST_WAIT = 4000
 /** Without any progress for this long the client is gone; with the last wait it is not above half a minute. */
 const GIVE_UP = 25_000
@@ -53,8 +53,8 @@ export type Transfer = Readonly<{
   heard: boolean
   /** How often what is outstanding was sent. */
   tries: number
-  /** How often the wait was doubled since the last sample of the round trip (RFC 6298, 5.5). */
-  doubled: number
+  /** How often something was late since the last sample of the round trip (RFC 6298, 5.5). */
+  late: number
   /** Part of what is outstanding was already sent again; until all of it is acknowledged only the timer sends again. */
   rewound: boolean
   /** Round trip, smoothed, and its variation (RFC 6298); null before the first sample. */
@@ -150,7 +150,7 @@ export function startTransfer(
     sent: options ? -1 : 0,
     heard: false,
     tries: 0,
-    doubled: 0,
+    late: 0,
     rewound: false,
     roundTrip: null,
     sentAt: now,
@@ -199,7 +199,7 @@ function progress(transfer: Transfer, acked: number, now: number): Transfer {
   if (transfer.tries > 1) return next
   const sample = now - transfer.sentAt
   const before = transfer.roundTrip
-  next.doubled = 0
+  next.late = 0
   next.roundTrip =
     before === null
       ? { mean: sample, deviation: sample / 2 }
@@ -211,7 +211,7 @@ function progress(transfer: Transfer, acked: number, now: number): Transfer {
 }
 
 function late(transfer: Transfer, now: number): TransferStep {
-  const again = { ...transfer, rewound: true, doubled: transfer.doubled + 1 }
+  const again = { ...transfer, rewound: true, late: transfer.late + 1 }
   if (!transfer.heard)
     return transfer.tries >= FIRST_WAITS.length
       ? finish(transfer, { ended: 'gave-up' })
@@ -240,14 +240,14 @@ function transmit(transfer: Transfer, now: number, from = transfer.acked + 1): T
 }
 
 /**
- * How long to wait before sending again: from the measured round trip, doubled with every try and until the next sample, so that a client slower
- * than we thought is not sent everything twice for ever. A client's `timeout` bounds it from above; sending again earlier than that costs
+ * How long to wait before sending again: from the measured round trip, doubled with every try after the second and until the next sample, so that
+ * a client slower than we thought is not sent everything twice for ever. What is lost on a LAN is seldom lost to congestion. A client's `timeout` bounds it from above; sending again earlier than that costs
  * the client nothing, and waiting whole seconds for each lost datagram costs a boot minutes.
  */
-function adaptive({ roundTrip, longestWait, doubled }: Transfer): number {
+function adaptive({ roundTrip, longestWait, late }: Transfer): number {
   const base = roundTrip ? roundTrip.mean + 4 * roundTrip.deviation : 1000
   const longest = Math.max(SHORTEST_WAIT, Math.min(longestWait, LONGEST_WAIT))
-  return Math.round(Math.min(longest, Math.max(SHORTEST_WAIT, base) * 2 ** doubled))
+  return Math.round(Math.min(longest, Math.max(SHORTEST_WAIT, base) * 2 ** Math.max(0, late - 1)))
 }
 
 function wait(transfer: Transfer, send: TransferStep['send'] = null): TransferStep {

@@ -6,7 +6,7 @@ import { encodeTftp, type TftpPacket } from '../../../src/wire/tftp.ts'
 import { RAMDISK_WINDOW } from '../../support/machine-facing.ts'
 import { aClient, aServer, read, type Client } from './serving.ts'
 
-const FILES = { 'a.efi': 2000, 'block.efi': 1024, 'empty.efi': 0, 'big.efi': 66_000 * 8 }
+const FILES = { 'a.efi': 2000, 'block.efi': 1024, 'empty.efi': 0 }
 
 /** What a case has at hand: a client, and where the transfer answers from once it was heard. */
 type Talk = {
@@ -87,12 +87,12 @@ const CASES: Record<string, (talk: Talk) => Promise<void>> = {
     await hear()
     t.not(from(), asked)
   },
-  'the next transfer to the same port comes from another': async ({ t, ask, say, hear, from }) => {
+  'the next transfer to the same port comes from another': async ({ t, ask, say, hear, hearAny, from }) => {
     ask(read('a.efi'))
     await hear()
     const first = from()
     ask(read('block.efi'))
-    await hear()
+    await hearAny()
     t.not(from(), first)
     say(ack(1))
     t.equal(await hear(), 'D2:512')
@@ -227,24 +227,6 @@ const CASES: Record<string, (talk: Talk) => Promise<void>> = {
   'the smallest block': agreed({ blksize: '8' }, 'OACK blksize=8'),
   'a block beyond the path is lowered': agreed({ blksize: '65464' }, 'OACK blksize=1468'),
   'a block out of range is passed over': agreed({ blksize: '7', tsize: '0' }, 'OACK tsize=2000'),
-  'block numbers go on at 0 after 65535': async ({ t, ask, say, hear, hearAny }) => {
-    ask(read('big.efi', { blksize: '8', windowsize: '64' }))
-    t.equal(await hear(), 'OACK blksize=8 windowsize=64')
-    say(ack(0))
-    let at = 0
-    while (at < 66_001) {
-      const until = Math.min(at + 64, 66_001)
-      for (at++; at <= until; at++) {
-        const expected = `D${at & 0xffff}:${at === 66_001 ? 0 : 8}`
-        let heard
-        do heard = await hearAny()
-        while (heard !== expected && heard !== '-')
-        if (heard === '-') return void t.fail(`nothing at block ${at}`)
-      }
-      say(ack(--at & 0xffff))
-    }
-    t.equal(await hear(60), '-')
-  },
   // RFC 2349
   'the timeout is echoed exactly': agreed({ timeout: '255' }, 'OACK timeout=255'),
   'a timeout of 0 is passed over': agreed({ timeout: '0', tsize: '0' }, 'OACK tsize=2000'),

@@ -1,10 +1,12 @@
 import { execFile } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
 import { loadLoaders } from '../../../services/tftp/loaders.ts'
 import { RAMDISK_WINDOW, sha256 } from '../../support/machine-facing.ts'
+import { seededRandom } from '../../support/mutate.ts'
 import { content } from './content.ts'
 import { aClient, aServer, read, type Client } from './serving.ts'
 
@@ -21,6 +23,9 @@ const SIZES: Record<string, number> = {
 const MIB = { 'mib.efi': 2 ** 20 }
 const ONE = { 'one.efi': 1 }
 const got = (name: string) => sha256(content(SIZES[name] as number))
+
+/** Events are told a moment later. */
+const told = () => sleep(120)
 
 /** tftp-hpa's client; the path of what it got. */
 async function hpa(t: Test, port: number, file: string, mode = 'binary'): Promise<Buffer> {
@@ -39,7 +44,7 @@ t.test('the tftp-hpa client gets every size, 512 bytes a block', { timeout: 100_
   for (const name of Object.keys(SIZES)) {
     t.equal(sha256(await hpa(t, port, name)), got(name), `${name}: every byte`)
   }
-  await new Promise((resolve) => setTimeout(resolve, 100))
+  await told()
   t.same(
     events().filter((line) => line.startsWith('file-served')),
     Object.keys(SIZES).map((name) => `file-served tftp:${name}`)
@@ -75,6 +80,95 @@ t.test('atftp gets every size, with windows and without, from one port and from 
   }
 })
 
+t.test('block numbers go on at 0 after 65535', async (t) => {
+  const { port } = await aServer(t, { 'long.efi': 66_000 * 8 + 3 })
+  const to = join(t.testdir({}), 'got')
+  const options = ['--option', 'blksize 8', '--option', 'windowsize 64']
+  await run('atftp', [...options, '-g', '-r', 'long.efi', '-l', to, '127.0.0.1', String(port)])
+  t.equal(sha256(readFileSync(to)), sha256(content(66_000 * 8 + 3)))
+})
+
+t.test('a thousand names that try to get out get nothing, and quickly', async (t) => {
+  const { port, tftp, dataDir } = await aServer(t, ONE)
+  const canary = join(dataDir, 'canary')
+  writeFileSync(canary, 'CANARY')
+  symlinkSync(canary, join(dataDir, 'link.efi'))
+  const client = await aClient(t)
+  let answered = 0
+  for (const name of hostileNames(canary, 1000)) {
+    client.send(Buffer.concat([Buffer.from([0, 1]), name, Buffer.from('\0octet\0')]), port)
+    const answer = await client.next()
+    if (answer?.packet.op !== 'error') return void t.fail(`${name.toString('latin1')}: ${answer?.packet.op}`)
+    answered++
+  }
+  t.equal(answered, 1000)
+  t.equal(tftp.transfers(), 0)
+  t.equal(await client.next(50), null, 'and nothing else')
+})
+
+/** Names that mean the canary, or would break a server that joins, decodes or expands them; seeded. */
+function hostileNames(canary: string, count: number): Buffer[] {
+  const random = seededRandom(5)
+  const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)] as T
+  const ups = [
+    '../',
+    '..\\',
+    './../',
+    '%2e%2e/',
+    '%252e%252e%252f',
+    '..%c0%af',
+    '\xc0\xae\xc0\xae/',
+    '....//',
+    '..;/'
+  ]
+  const roots = [
+    '',
+    '/',
+    '//',
+    'C:\\',
+    '\\\\?\\',
+    'file://',
+    '/proc/self/root',
+    '/dev/fd/',
+    '~root/',
+    'one.efi/'
+  ]
+  const ends = [
+    '',
+    '%00.efi',
+    '\\',
+    '/.',
+    '::$DATA',
+    '.efi',
+    '|id',
+    ';id',
+    '$(id)',
+    '`id`',
+    '\n',
+    '\xff\xfe',
+    ' '
+  ]
+  const targets = [
+    canary,
+    canary.slice(1),
+    'link.efi',
+    'seedling.db',
+    'secret.key',
+    'etc/passwd',
+    'dev/zero',
+    'CON',
+    '-rf',
+    '*',
+    '{a,b}'
+  ]
+  return Array.from({ length: count }, (_, index) => {
+    if (index % 50 === 0)
+      return Buffer.alloc(1 + Math.floor(random() * 1900), pick(['a', '/', '.', '\xff', '%']), 'latin1')
+    const name = pick(roots) + pick(ups).repeat(Math.floor(random() * 12)) + pick(targets) + pick(ends)
+    return Buffer.from(name, 'latin1')
+  })
+}
+
 t.test('iPXE’s own script, as text, and refusals as clients see them', async (t) => {
   const { port, set, events } = await aServer(t, ONE)
   t.match(String(await hpa(t, port, 'autoexec.ipxe')), /^#!ipxe\n[^]*seedling\.token/)
@@ -85,6 +179,7 @@ t.test('iPXE’s own script, as text, and refusals as clients see them', async (
     }),
     { message: /nothing may be written/ }
   )
+  await told()
   t.same(events(), ['script-served ramdisk', 'file-refused tftp:unknown-file', 'file-refused tftp:write'])
   set({ order: null })
   await t.rejects(hpa(t, port, 'one.efi'), { message: /no order for this machine/ })
@@ -145,9 +240,9 @@ t.test(
     const { port, tftp } = await aServer(t, MIB)
     const clients = await Promise.all(Array.from({ length: 6 }, () => aClient(t)))
     for (const client of clients) client.send(read('mib.efi', { tsize: '0' }), port)
-    await new Promise((resolve) => setTimeout(resolve, 200))
+    await sleep(200)
     t.equal(tftp.transfers(), 4)
-    await new Promise((resolve) => setTimeout(resolve, 7500))
+    await sleep(7500)
     t.equal(tftp.transfers(), 0, 'all given up')
     let heard = 0
     while (await (clients[5] as Client).next(50)) heard++

@@ -6,7 +6,7 @@ import { addNamespace, connect } from '../../support/namespace.ts'
 import { content } from './content.ts'
 import { serveApart } from './serving.ts'
 
-const SIZE = 100_000
+const SIZE = 50_000
 
 /** Loses this share, in percent, of what comes in. */
 const loss = (percent: number): string => `table ip lossy {

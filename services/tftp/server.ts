@@ -1,5 +1,5 @@
-// TFTP: port 69 hears requests, a few ports of our own carry the transfers (transfers.ts). Nothing is read from disk here, and nothing is sent to
-// an address that no enrolled machine holds.
+// TFTP: port 69 hears requests and decides; a few ports of our own carry the transfers (carrier.ts). Nothing is read from disk here, and nothing is
+// sent to an address that no enrolled machine holds.
 
 import type { RemoteInfo, Socket } from 'node:dgram'
 import type { Logger } from 'pino'
@@ -8,14 +8,21 @@ import { decideTftp, mayAnswer } from '../../src/decide/tftp.ts'
 import { USUAL_MTU } from '../../src/decide/tftp-transfer.ts'
 import type { Change } from '../../src/domain/change.ts'
 import type { Ip } from '../../src/wire/address.ts'
-import { decodeTftp, encodeTftp, TFTP_ERROR, toNetascii, type TftpPacket } from '../../src/wire/tftp.ts'
+import {
+  decodeTftp,
+  encodeTftp,
+  TFTP_ERROR,
+  toNetascii,
+  type TftpPacket,
+  type TftpRequest
+} from '../../src/wire/tftp.ts'
 import { WireError } from '../../src/wire/wire-error.ts'
 import type { Apply } from '../store/apply.ts'
 import type { Facts } from '../store/facts.ts'
 import type { Store } from '../store/open.ts'
-import type { Loaders } from './loaders.ts'
-import { openPorts, peer, portOf } from './ports.ts'
-import { createTransfers } from './transfers.ts'
+import { shared, type Loaders } from './loaders.ts'
+import { startApart, startHere } from './carrier.ts'
+import { makePeer, type Ended } from './transfers.ts'
 
 export type TftpDeps = {
   store: Store
@@ -33,12 +40,22 @@ export type TftpDeps = {
   mtu?: (client: Ip) => number
   /** Answer from port 69 itself, for firewalls that let nothing else through. Departs from RFC 1350, section 4; clients bear it. */
   singlePort?: boolean
+  /** Carry transfers in this thread even where another could (carrier.ts). */
+  oneThread?: boolean
 }
 
-/** Ports that transfers share. A client that begins anew from the same port meets another of ours this many times. */
-const PORTS = 16
 /** Milliseconds. */
 const TELL_AFTER = 50
+/** An acknowledged transfer's request that comes again within this was doubled by the network; later, the client begins anew. */
+const DOUBLED = 1000
+
+type Running = {
+  key: string
+  request: string
+  at: number
+  acknowledged: boolean
+  finish: (ended: Ended) => void
+}
 
 export type TftpServer = {
   close(): Promise<void>
@@ -50,15 +67,27 @@ export type TftpServer = {
 export async function startTftp(deps: TftpDeps): Promise<TftpServer> {
   const { store, facts, apply, log, now, loaders, settings, mtu = () => USUAL_MTU } = deps
 
-  const ports = deps.singlePort ? [] : await openPorts(deps.address, PORTS)
-  const main = portOf(deps.socket)
-  const transfers = createTransfers({
-    ports: deps.singlePort ? [main] : ports,
-    mtu,
-    mayAnswer: (address) => store.commit(() => holder(address)).held
-  })
-  for (const port of ports) port.hear((message, from) => transfers.heard(port, message, from))
-  main.hear(onRequest)
+  const { socket, address } = deps
+  /** By number, in the order in which they began. */
+  const running = new Map<number, Running>()
+  const newest = new Map<string, number>()
+  let count = 0
+
+  function ended(end: Ended): void {
+    const entry = running.get(end.id)
+    if (!entry) return
+    running.delete(end.id)
+    if (newest.get(entry.key) === end.id) newest.delete(entry.key)
+    entry.finish(end)
+  }
+  function acknowledged(id: number): void {
+    const entry = running.get(id)
+    if (entry) entry.acknowledged = true
+  }
+  const told = { acknowledged, ended }
+  const apart = deps.singlePort || deps.oneThread ? null : await startApart(address, told)
+  const carrier = apart ?? (await startHere(deps.singlePort ? { shared: socket } : { address }, told))
+  socket.on('message', onRequest)
 
   /** Who has this address, and whether from us. */
   function holder(address: Ip): { machine: BootFacts; held: boolean } {
@@ -68,12 +97,17 @@ export async function startTftp(deps: TftpDeps): Promise<TftpServer> {
 
   function onRequest(bytes: Buffer, from: RemoteInfo): void {
     // From one port, whatever is no request belongs to a transfer.
-    if (deps.singlePort && bytes[1] !== 1 && bytes[1] !== 2) return transfers.heard(main, bytes, from)
+    if (deps.singlePort && bytes[1] !== 1 && bytes[1] !== 2) return carrier.heard(bytes, from)
     const packet = decoded(bytes, from)
     if (!packet || packet.op === 'error') return // an ERROR is never answered (RFC 1350, section 7)
     if (packet.op !== 'read' && packet.op !== 'write')
       return answerError(from, TFTP_ERROR.unknownTransfer, 'requests only on this port')
-    if (transfers.isDoubled(packet, from)) return
+    const peer = makePeer(from.address, from.port)
+    const { key } = peer
+    const request = words(packet)
+    const before = running.get(newest.get(key) ?? 0)
+    if (before?.request === request && (!before.acknowledged || performance.now() - before.at < DOUBLED))
+      return
 
     const at = now()
     const { machine, verdict } = store.commit(() => {
@@ -97,21 +131,24 @@ export async function startTftp(deps: TftpDeps): Promise<TftpServer> {
     const content =
       verdict.serve === 'text' ? Buffer.from(verdict.text) : (loaders.get(verdict.name)?.bytes as Buffer)
     const file = packet.mode === 'netascii' ? netascii(content) : content
-    const begun = transfers.begin(packet, from, file, (end, transfer) => {
+    const finish = ({ end, blockSize, windowSize, resent }: Ended): void => {
       const milliseconds = now() - at
+      // Silence: the client asks again in a second or two, and an error would end its boot.
+      if (end.ended === 'no-room') return log.warn({ ...line, transfers: running.size }, 'tftp busy')
       const served = end.ended === 'complete' || end.ended === 'unconfirmed'
       if (served && verdict.serve === 'loader') {
         const detail = { protocol: 'tftp', name: verdict.name, bytes: file.length, milliseconds } as const
         const endedAt = now()
         tell(from.address, machine, (machine) => fileServed(machine, detail, endedAt))
       }
-      const { blockSize, windowSize, resent } = transfer
       const how = { bytes: file.length, milliseconds, blockSize, windowSize, resent }
       // A client that learns the size and stops is doing the usual thing.
       log.info({ ...line, ...end, ...how }, served ? 'tftp served' : 'tftp stopped')
-    })
-    // Silence: the client asks again in a second or two, and an error would end its boot.
-    if (!begun) log.warn({ ...line, transfers: transfers.size() }, 'tftp busy')
+    }
+    const id = ++count
+    running.set(id, { key, request, at: performance.now(), acknowledged: false, finish })
+    newest.set(key, id)
+    carrier.begin({ id, peer, options: packet.options, bytes: file, mtu: mtu(from.address) })
   }
 
   type News = (machine: BootFacts) => Change[]
@@ -142,7 +179,7 @@ export async function startTftp(deps: TftpDeps): Promise<TftpServer> {
   /** Each loader as text once, not once a client. */
   const texts = new WeakMap<Buffer, Buffer>()
   function netascii(content: Buffer): Buffer {
-    const text = texts.get(content) ?? toNetascii(content)
+    const text = texts.get(content) ?? shared(toNetascii(content))
     texts.set(content, text)
     return text
   }
@@ -165,15 +202,23 @@ export async function startTftp(deps: TftpDeps): Promise<TftpServer> {
 
   function answer(to: RemoteInfo, code: number, message: string): void {
     const error = encodeTftp({ op: 'error', code, message })
-    main.send(error, error.length, error.length, peer(to.address, to.port))
+    socket.send(error, to.port, to.address, ignored)
   }
 
   return {
-    transfers: transfers.size,
+    transfers: () => running.size,
     async close() {
-      transfers.close()
-      await Promise.all([main, ...ports].map((port) => port.close()))
+      socket.off('message', onRequest)
+      await carrier.close()
+      await new Promise<void>((resolve) => socket.close(() => resolve()))
       tellAll()
     }
   }
 }
+
+function words({ file, mode, options }: TftpRequest): string {
+  return JSON.stringify([file, mode, ...options])
+}
+
+/** A datagram that cannot be sent is a datagram lost. */
+function ignored(): void {}

@@ -1,9 +1,8 @@
 // Transfers under way, whatever was asked for: datagrams go in, steps of src/decide/tftp-transfer.ts are carried out. Nobody can make us hold
-// more than a fixed number of them.
+// more than a fixed number of them. Who calls (carrier.ts, worker.ts) owns the ports and the time.
 
-import type { RemoteInfo } from 'node:dgram'
+import { performance } from 'node:perf_hooks'
 import {
-  isDoubledRequest,
   largestBlockFor,
   smallerBlock,
   startTransfer,
@@ -13,9 +12,8 @@ import {
   type TransferStep
 } from '../../src/decide/tftp-transfer.ts'
 import type { Ip } from '../../src/wire/address.ts'
-import { decodeTftp, encodeBlocks, encodeTftp, TFTP_ERROR, type TftpRequest } from '../../src/wire/tftp.ts'
+import { decodeTftp, encodeBlocks, encodeTftp, TFTP_ERROR, type TftpOptions } from '../../src/wire/tftp.ts'
 import { WireError } from '../../src/wire/wire-error.ts'
-import { peer, type Peer, type Port } from './ports.ts'
 import { createWheel, type Timed } from './wheel.ts'
 
 /** A room full of machines that boot at once, twice over, and no more. */
@@ -24,37 +22,68 @@ const MOST_TRANSFERS = 2048
 const MOST_PER_CLIENT = 4
 const MOST_SMALL_CLIENTS = 4096
 
-type Running = Timed & {
-  key: string
-  peer: Peer
-  port: Port
-  request: TftpRequest
-  transfer: Transfer
-  finish: (end: TransferEnd, transfer: Transfer) => void
+/** The client's end of a transfer; `key` says the same in one word. */
+export type Peer = Readonly<{ address: Ip; port: number; key: string }>
+
+export function makePeer(address: Ip, port: number): Peer {
+  return { address, port, key: `${address}:${port}` }
 }
 
+/** A UDP port of ours. */
+export type Port = {
+  /**
+   * Sends what lies in the first `length` bytes of `bytes`: datagrams of `size` bytes one after the other, the last one perhaps shorter.
+   * `bytes` may be used again on return. What cannot be sent is lost, as datagrams are.
+   */
+  send(bytes: Buffer, length: number, size: number, to: Peer): void
+}
+
+export type Begin = {
+  id: number
+  peer: Peer
+  options: TftpOptions
+  bytes: Uint8Array
+  /** What the path to the client carries in one piece, with the IP header. */
+  mtu: number
+}
+
+export type Ended = {
+  id: number
+  /** `no-room`: it never began. */
+  end: TransferEnd | { ended: 'no-room' }
+  blockSize: number
+  windowSize: number
+  /** Blocks sent more than once. */
+  resent: number
+}
+
+type Running = Timed & { id: number; peer: Peer; port: Port; transfer: Transfer }
+
 export type Transfers = {
-  /** Whether this request needs no answer: it came twice, and its transfer runs. */
-  isDoubled(request: TftpRequest, from: RemoteInfo): boolean
-  /** Begins a transfer of `bytes`; false: there is no room. `finish` is called once, when it has ended. */
-  begin(request: TftpRequest, from: RemoteInfo, bytes: Uint8Array, finish: Running['finish']): boolean
-  /** A datagram that came to a transfer's port. */
-  heard(port: Port, message: Buffer, from: RemoteInfo): void
-  size(): number
+  /** Begins one. */
+  begin(begin: Begin): void
+  /** A datagram that came to one of the ports. */
+  heard(port: Port, message: Uint8Array, from: Peer): void
+  /** To be called every TICK (wheel.ts) unless `idle`. */
+  turn(): void
+  idle(): boolean
   /** Ends all; each is told. */
   close(): void
 }
 
-export function createTransfers(deps: {
-  ports: readonly Port[]
-  /** What the path to this address carries in one piece, bytes with the IP header. */
-  mtu: (client: Ip) => number
-  /** Whether a stray datagram from there may be answered with an error. */
-  mayAnswer: (client: Ip) => boolean
-}): Transfers {
-  const { ports, mtu, mayAnswer } = deps
-  /** By the client's end, `address:port`: it has one transfer at a time. */
-  const running = new Map<string, Running>()
+/** What becomes of transfers. */
+export type Told = {
+  /** Its client is real: the first ACK came. */
+  acknowledged(id: number): void
+  /** Once for every transfer that was begun. */
+  ended(ended: Ended): void
+}
+
+export function createTransfers(ports: readonly Port[], told: Told): Transfers {
+  /** The oldest first. */
+  const running = new Set<Running>()
+  /** By both ends, which is a transfer's identity (RFC 1350, section 4): port, then the client's end. */
+  const ends = new Map(ports.map((port) => [port, new Map<string, Running>()]))
   /** Addresses that lost big blocks, with what they get instead: a hint, gone with the process. */
   const smallBlocks = new Map<Ip, number>()
   const wheel = createWheel<Running>((entry) => {
@@ -64,46 +93,35 @@ export function createTransfers(deps: {
   let outgoing = Buffer.allocUnsafe(2 ** 17)
   let turn = 0
 
-  function isDoubled(request: TftpRequest, from: RemoteInfo): boolean {
-    const same = running.get(keyOf(from))
-    return (
-      same !== undefined &&
-      isDoubledRequest(same.transfer, performance.now()) &&
-      sameRequest(same.request, request)
-    )
-  }
-
-  function begin(
-    request: TftpRequest,
-    from: RemoteInfo,
-    bytes: Uint8Array,
-    finish: Running['finish']
-  ): boolean {
-    const key = keyOf(from)
-    const before = running.get(key)
+  function begin({ id, peer, options, bytes, mtu }: Begin): void {
+    for (const { transfer } of ofClient(peer.address)) rememberLoss(transfer, peer.address)
+    if (!makeRoom(peer.address))
+      return told.ended({ id, end: { ended: 'no-room' }, blockSize: 0, windowSize: 0, resent: 0 })
+    const largest = Math.min(largestBlockFor(mtu), smallBlocks.get(peer.address) ?? Infinity)
+    const first = startTransfer(bytes, options, performance.now(), largest)
+    const port = freePort(peer)
+    const before = ends.get(port)?.get(peer.key)
     if (before) drop(before)
-    for (const entry of running.values())
-      if (entry.peer.address === from.address) rememberLoss(entry.transfer, from.address)
-    if (!makeRoom(from.address)) return false
-    const largest = Math.min(largestBlockFor(mtu(from.address)), smallBlocks.get(from.address) ?? Infinity)
-    const first = startTransfer(bytes, request.options, performance.now(), largest)
-    const entry: Running = {
-      key,
-      peer: peer(from.address, from.port),
-      // In turn, so that what is still underway from this client's last transfer meets another port.
-      port: ports[turn++ % ports.length] as Port,
-      request,
-      transfer: first.transfer,
-      wakeAt: null,
-      tick: 0,
-      finish
-    }
-    running.set(key, entry)
+    const entry: Running = { id, peer, port, transfer: first.transfer, wakeAt: null, tick: 0 }
+    running.add(entry)
+    ends.get(port)?.set(peer.key, entry)
     take(entry, first)
-    return true
   }
 
-  function heard(port: Port, message: Buffer, from: RemoteInfo): void {
+  /**
+   * In turn, and one from which this end has no transfer yet: whether the one before is over only the client knows, which may have asked twice,
+   * or begun anew. It goes on with the one it likes; the other gets no ACK and ends.
+   */
+  function freePort({ key }: Peer): Port {
+    let port = ports[0] as Port
+    for (let tries = 0; tries < ports.length; tries++) {
+      port = ports[turn++ % ports.length] as Port
+      if (!ends.get(port)?.has(key)) break
+    }
+    return port
+  }
+
+  function heard(port: Port, message: Uint8Array, from: Peer): void {
     let packet
     try {
       packet = decodeTftp(message)
@@ -111,22 +129,21 @@ export function createTransfers(deps: {
       if (!(error instanceof WireError)) throw error
       return // noise does not end a transfer
     }
-    const entry = running.get(keyOf(from))
-    if (entry?.port === port) return take(entry, stepTransfer(entry.transfer, packet, performance.now()))
-    // Somebody else's packet disturbs nobody; its sender is told (RFC 1350, section 4). Not one that has a transfer from another port: what
-    // comes late from the one before must not end the one that runs. And errors are never answered.
-    if (entry || packet.op === 'error' || !mayAnswer(from.address)) return
-    const error = encodeTftp({
-      op: 'error',
-      code: TFTP_ERROR.unknownTransfer,
-      message: 'unknown transfer'
-    })
-    port.send(error, error.length, error.length, peer(from.address, from.port))
+    const entry = ends.get(port)?.get(from.key)
+    if (entry) return take(entry, stepTransfer(entry.transfer, packet, performance.now()))
+    // Somebody else's packet disturbs nobody; its sender is told (RFC 1350, section 4). Not an end that has a transfer from another port: what
+    // comes late from the one before must not end the one that runs. Not a stranger: sources are easily forged. And errors are never answered.
+    const client = packet.op === 'error' ? [] : ofClient(from.address)
+    if (client.length === 0 || client.some(({ peer }) => peer.key === from.key)) return
+    const message5 = 'unknown transfer'
+    const error = encodeTftp({ op: 'error', code: TFTP_ERROR.unknownTransfer, message: message5 })
+    port.send(error, error.length, error.length, from)
   }
 
   /** Carries out one step. */
   function take(entry: Running, step: TransferStep): void {
     const { send, transfer, end } = step
+    if (transfer.heard && !entry.transfer.heard) told.acknowledged(entry.id)
     entry.transfer = transfer
     entry.wakeAt = step.wakeAt
     if (send?.op === 'blocks') {
@@ -144,10 +161,12 @@ export function createTransfers(deps: {
   }
 
   function drop(entry: Running, end: TransferEnd = { ended: 'gave-up' }): void {
-    running.delete(entry.key)
+    running.delete(entry)
+    ends.get(entry.port)?.delete(entry.peer.key)
     entry.wakeAt = null
     rememberLoss(entry.transfer, entry.peer.address)
-    entry.finish(end, entry.transfer)
+    const { blockSize, windowSize, resent } = entry.transfer
+    told.ended({ id: entry.id, end, blockSize, windowSize, resent })
   }
 
   function rememberLoss(transfer: Transfer, address: Ip): void {
@@ -155,6 +174,10 @@ export function createTransfers(deps: {
     if (smaller === null) return
     if (smallBlocks.size >= MOST_SMALL_CLIENTS) smallBlocks.clear()
     smallBlocks.set(address, Math.min(smaller, smallBlocks.get(address) ?? Infinity))
+  }
+
+  function ofClient(address: Ip): Running[] {
+    return [...running].filter((entry) => entry.peer.address === address)
   }
 
   /** Room for one more; those that never acknowledged anything go first, the oldest before the others. False: none can be made. */
@@ -165,28 +188,17 @@ export function createTransfers(deps: {
       if (unheard) drop(unheard)
       return !unheard
     }
-    const own = [...running.values()].filter((entry) => entry.peer.address === address)
-    if (full(own, MOST_PER_CLIENT)) return false
-    return running.size < MOST_TRANSFERS || !full([...running.values()], MOST_TRANSFERS)
+    if (full(ofClient(address), MOST_PER_CLIENT)) return false
+    return running.size < MOST_TRANSFERS || !full([...running], MOST_TRANSFERS)
   }
 
   return {
-    isDoubled,
     begin,
     heard,
-    size: () => running.size,
+    turn: wheel.turn,
+    idle: wheel.isEmpty,
     close() {
-      for (const entry of [...running.values()]) drop(entry)
-      wheel.close()
+      for (const entry of [...running]) drop(entry)
     }
   }
-}
-
-function keyOf({ address, port }: RemoteInfo): string {
-  return `${address}:${port}`
-}
-
-function sameRequest(a: TftpRequest, b: TftpRequest): boolean {
-  const words = ({ file, mode, options }: TftpRequest) => JSON.stringify([file, mode, ...options])
-  return words(a) === words(b)
 }

@@ -19,8 +19,6 @@ const SHORTEST_WAIT = 10
 const LONGEST_WAIT = 4000
 /** Without any progress for this long the client is gone; with the last wait it is not above half a minute. */
 const GIVE_UP = 25_000
-/** A request that comes twice within this is one that the network doubled; later, it is a client that begins anew. */
-const DOUBLED = 1000
 /** Many ROMs start what they loaded without acknowledging its last block. */
 const LINGER = 5000
 
@@ -125,11 +123,6 @@ export function largestBlockFor(mtu: number): number {
 export function smallerBlock({ heard, acked, tries, blockSize }: Transfer): number | null {
   if (!heard || acked !== 0 || tries <= 2 || blockSize <= SMALLEST_USUAL_BLOCK) return null
   return blockSize > 1024 ? 1024 : SMALLEST_USUAL_BLOCK
-}
-
-/** Whether a request that started this transfer and comes again asks for nothing new. */
-export function isDoubledRequest({ heard, progressAt }: Transfer, now: number): boolean {
-  return !heard || now - progressAt < DOUBLED
 }
 
 /** Begins to answer a read request. `largestBlock` is what the path carries, as far as known. */

@@ -46,7 +46,9 @@ const OPCODE = { read: 1, write: 2, data: 3, ack: 4, error: 5, 'option-ack': 6 }
 
 /** One datagram → packet; WireError when it is none. What follows a complete packet is padding and is ignored. */
 export function decodeTftp(bytes: Uint8Array): TftpPacket {
-  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  const buffer = Buffer.isBuffer(bytes)
+    ? bytes
+    : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   if (buffer.length < 2) throw new WireError('tftp-short', buffer.length, 'TFTP: no opcode')
   const opcode = buffer.readUInt16BE(0)
   switch (opcode) {

@@ -1,6 +1,5 @@
 import t from 'tap'
 import {
-  isDoubledRequest,
   largestBlockFor,
   negotiate,
   smallerBlock,
@@ -435,18 +434,6 @@ t.test('big blocks that are lost twice are made smaller, in steps', async (t) =>
   t.equal(smallerBlock(lost(1024, 3)), 512)
   t.equal(smallerBlock(lost(512, 3)), null, 'smaller there is not')
   t.equal(smallerBlock(startTransfer(Buffer.alloc(1), options(''), 0).transfer), null)
-})
-
-t.test('the same request again: doubled by the network, or begun anew', async (t) => {
-  const { transfer } = startTransfer(Buffer.alloc(4000), options('blksize=1468'), 0)
-  t.equal(
-    isDoubledRequest(transfer, 6000),
-    true,
-    'nothing acknowledged yet: the transfer’s own timer sees to it'
-  )
-  const { transfer: under } = stepTransfer(transfer, ack(0), 5)
-  t.equal(isDoubledRequest(under, 900), true)
-  t.equal(isDoubledRequest(under, 1100), false)
 })
 
 t.test('a client slower than the first round trips is not sent everything twice', async (t) => {

@@ -49,8 +49,10 @@ function load(address: string, port: number): Promise<string> {
     }, 1000)
     socket.on('message', (message, from) => {
       silent = 0
+      // The first answer decides which transfer it is; another belongs to a request that was sent twice.
+      if (transfer === port) transfer = from.port
+      if (from.port !== transfer) return
       if (message[1] === 5) return end(message.toString('latin1', 4))
-      transfer = from.port
       const ack = (block: number) => send(Buffer.from([0, 4, block >> 8, block & 255]))
       if (message[1] === 6) return ack(0)
       if (message.readUInt16BE(2) !== (expected & 0xffff)) return

@@ -68,7 +68,7 @@ store.commit(() => {
     ])
   })
 })
-const socket = createSocket('udp4')
+const socket = createSocket({ type: 'udp4', recvBufferSize: 4 * 2 ** 20 })
 socket.bind(serve.port ?? 0, serve.address)
 await once(socket, 'listening')
 const { mtu } = serve

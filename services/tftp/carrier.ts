@@ -1,18 +1,21 @@
-// Where transfers run. With koffi: in a thread of their own that does nothing else (worker.ts), so that a room that boots neither waits for the
+// Where transfers run. With koffi: in threads of their own that do nothing else (worker.ts), so that a room that boots neither waits for the
 // database's disk nor keeps the process from anything. Without it, or from one port: here, by Node's own sockets.
 
 import { createSocket, type RemoteInfo, type Socket } from 'node:dgram'
 import { once } from 'node:events'
 import { writeSync } from 'node:fs'
 import { isIPv4 } from 'node:net'
+import { availableParallelism } from 'node:os'
 import { Worker } from 'node:worker_threads'
-import type { Ip } from '../../src/wire/address.ts'
+import { parseIp, type Ip } from '../../src/wire/address.ts'
 import { createTransfers, makePeer, type Begin, type Port, type Told } from './transfers.ts'
 import { TICK } from './wheel.ts'
 import type { FromWorker, ToWorker } from './worker.ts'
 
 /** Ports that transfers share. A client that begins anew from the same port meets another of ours this many times. */
 const PORTS = 8
+/** One fills a gigabit link even in lock-step; two keep up with a room on processors that are busy otherwise. */
+const MOST_THREADS = 2
 
 export type Carrier = {
   begin(begin: Begin): void
@@ -22,8 +25,24 @@ export type Carrier = {
   close(): Promise<void>
 }
 
-/** Transfers in a thread of their own, from ports of `address`; null when koffi is not installed. */
+/** Transfers in threads of their own, from ports of `address`; null when koffi is not installed. */
 export async function startApart(address: Ip, told: Told): Promise<Carrier | null> {
+  const threads = await Promise.all(
+    Array.from({ length: Math.min(availableParallelism(), MOST_THREADS) }, () => startThread(address, told))
+  )
+  const able = threads.filter((thread) => thread !== null)
+  if (able.length === 0) return null
+  return {
+    // A client's transfers belong together: what is counted and remembered is counted by its address.
+    begin: (begin) => able[(parseIp(begin.peer.address) ?? 0) % able.length]?.tell({ kind: 'begin', begin }),
+    heard: () => {},
+    close: async () => void (await Promise.all(able.map((thread) => thread.close())))
+  }
+}
+
+type Thread = { tell(message: ToWorker): void; close(): Promise<void> }
+
+async function startThread(address: Ip, told: Told): Promise<Thread | null> {
   const worker = new Worker(new URL('./worker.ts', import.meta.url), {
     workerData: { address, ports: PORTS }
   })
@@ -40,8 +59,7 @@ export async function startApart(address: Ip, told: Told): Promise<Carrier | nul
     writeSync(ready.wake, WAKE)
   }
   return {
-    begin: (begin) => tell({ kind: 'begin', begin }),
-    heard: () => {},
+    tell,
     async close() {
       tell({ kind: 'close' })
       await exited

@@ -88,7 +88,15 @@ const CASES: Record<string, (talk: Talk) => Promise<void>> = {
     await hear()
     t.not(from(), asked)
   },
-  'the next transfer to the same port comes from another': async ({ t, ask, say, hear, hearAny, from }) => {
+  'the next transfer to the same port comes from another': async ({
+    t,
+    client,
+    ask,
+    say,
+    hear,
+    hearAny,
+    from
+  }) => {
     ask(read('a.efi'))
     await hear()
     const first = from()
@@ -97,6 +105,9 @@ const CASES: Record<string, (talk: Talk) => Promise<void>> = {
     t.not(from(), first)
     say(ack(1))
     t.equal(await hear(), 'D2:512')
+    client.send(ack(1), first)
+    t.match((await client.next())?.from.port, first, 'which of the two goes on is for the client to say')
+    client.send({ op: 'error', code: 0, message: 'the other one' }, first)
   },
   'a packet from a wrong port is answered with error 5': async ({ t, other, ask, hear, from }) => {
     ask(read('a.efi'))

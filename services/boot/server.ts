@@ -25,7 +25,7 @@ import { listenStream, type ListenOptions } from '../listen.ts'
 import type { Apply } from '../store/apply.ts'
 import type { Facts, MachineFacts } from '../store/facts.ts'
 import type { Store } from '../store/open.ts'
-import { createAdmission, USUAL_ADMISSION } from './admission.ts'
+import { createAdmission, USUAL_ADMISSION, type AdmissionLimits } from './admission.ts'
 import { createChunks, openOrNull } from './chunks.ts'
 import { createSender, imagePath, isSha256, type BootFiles, type Content } from './files.ts'
 
@@ -45,6 +45,8 @@ export type BootDeps = {
   loaders: ReadonlyMap<string, { bytes: Uint8Array; sha256: string }>
   settings: BootSettings
   routes: readonly Routes[]
+  /** How many may load large files at once; not given: as many as is usual. */
+  admission?: AdmissionLimits
 }
 
 /** Headers by which proxies pass on another's address; none is ever believed. */
@@ -84,7 +86,7 @@ export function buildBoot(deps: BootDeps): FastifyInstance {
   app.server.maxConnections = MOST_CONNECTIONS
   const send = createSender()
   const chunks = createChunks(dataDir)
-  const admission = createAdmission(USUAL_ADMISSION, () => performance.now())
+  const admission = createAdmission(deps.admission ?? USUAL_ADMISSION, () => performance.now())
 
   const connections = new Map<string, number>()
   app.server.on('connection', (socket) => {

@@ -17,11 +17,11 @@ const SMALL_BUFFER = 64 * 1024
 
 /** A whole room loads kernel and ramdisk at once: from memory, unless they are larger than this. */
 const LARGEST_IN_MEMORY = 128 * MIB
-/** A body goes out in pieces of this size, this many at a time. */
-const PIECE = MIB
-const PIECES_AHEAD = 4
-/** Bytes a second. Who takes less than this for as long as a piece lasts is cut off: it holds memory and a place that others wait for. */
-const SLOWEST = 32 * 1024
+/** A body in memory goes out in pieces of this size, two at a time, so that the connection never waits for us. */
+const PIECE = 4 * MIB
+const PIECES_AHEAD = 2
+/** Who takes less than this is cut off: it holds memory, and a place that others wait for. A link that comes back within the patience is borne. */
+const USUAL_LIMITS: SenderLimits = { slowest: 64 * 1024, patienceSeconds: 20 }
 
 export type BootFileHandle = { content: Content; sha256: string; handle: FileHandle }
 export type BootFiles = { kernel: BootFileHandle; ramdisk: BootFileHandle; close(): Promise<void> }
@@ -91,8 +91,10 @@ export type Sent = {
 }
 
 export type SenderLimits = {
-  /** Bytes a second; see SLOWEST. */
+  /** Bytes a second, from one piece to the next. */
   slowest: number
+  /** On top of that. */
+  patienceSeconds: number
 }
 
 /**
@@ -100,7 +102,7 @@ export type SenderLimits = {
  * client is gone (`whole` false). Never rejects for what a client does.
  */
 export function createSender(
-  { slowest }: SenderLimits = { slowest: SLOWEST }
+  limits: SenderLimits = USUAL_LIMITS
 ): (
   request: FastifyRequest,
   reply: FastifyReply,
@@ -140,9 +142,9 @@ export function createSender(
     active++
     try {
       if ('bytes' in content)
-        await pour(content.bytes.subarray(what.start, what.start + what.length), raw, slowest)
+        await pour(content.bytes.subarray(what.start, what.start + what.length), raw, limits)
       else
-        await pump(content.handle, what.start, what.length, raw, active > MANY ? SMALL_BUFFER : MIB, slowest)
+        await pump(content.handle, what.start, what.length, raw, active > MANY ? SMALL_BUFFER : MIB, limits)
       raw.end()
       if (!raw.writableFinished) await once(raw, 'finish')
       return { bytes: what.length, whole: what.length === size }
@@ -157,12 +159,12 @@ export function createSender(
   }
 }
 
-/** A few pieces on their way at any time, so that the connection never waits for us; none is copied. */
-async function pour(bytes: Uint8Array, raw: ServerResponse, slowest: number): Promise<void> {
+/** None of it is copied. */
+async function pour(bytes: Uint8Array, raw: ServerResponse, limits: SenderLimits): Promise<void> {
   const underway: Promise<void>[] = []
   for (let start = 0; start < bytes.length; start += PIECE) {
     if (underway.length === PIECES_AHEAD) await underway.shift()
-    const written = write(raw, bytes.subarray(start, start + PIECE), slowest)
+    const written = write(raw, bytes.subarray(start, start + PIECE), limits)
     // Its failure is met when its turn has come; this only says that somebody looks.
     written.catch(() => undefined)
     underway.push(written)
@@ -177,7 +179,7 @@ async function pump(
   length: number,
   raw: ServerResponse,
   bufferSize: number,
-  slowest: number
+  limits: SenderLimits
 ): Promise<void> {
   const buffers = [0, 1].map(() => Buffer.allocUnsafe(Math.min(bufferSize, length)))
   let written: Promise<void> = Promise.resolve()
@@ -189,7 +191,7 @@ async function pump(
     const { bytesRead } = await handle.read(buffer, 0, wanted, start + done)
     if (bytesRead === 0) throw new Error('the file is shorter than it was')
     await written
-    written = write(raw, buffer.subarray(0, bytesRead), slowest)
+    written = write(raw, buffer.subarray(0, bytesRead), limits)
     // Its failure is met at the next turn's `await`; this only says that somebody looks.
     written.catch(() => undefined)
     done += bytesRead
@@ -198,15 +200,15 @@ async function pump(
 }
 
 /**
- * Resolves when the bytes have left the process, so that their buffer may be used again. Rejects when the client is gone, or takes them more
- * slowly than `slowest`, with what was before them.
+ * Resolves when the bytes have left the process, so that their buffer may be used again. Rejects when the client is gone, or takes them, with as
+ * many before them, too slowly.
  */
-function write(raw: ServerResponse, bytes: Uint8Array, slowest: number): Promise<void> {
+function write(raw: ServerResponse, bytes: Uint8Array, limits: SenderLimits): Promise<void> {
   return new Promise((resolve, reject) => {
     const gone = (): void => end(new Error('the client is gone'))
     const timer = setTimeout(
       () => end(new Error('the client is too slow')),
-      ((PIECES_AHEAD * PIECE) / slowest) * 1000
+      (limits.patienceSeconds + (PIECES_AHEAD * bytes.length) / limits.slowest) * 1000
     )
     const end = (error?: Error | null): void => {
       clearTimeout(timer)

@@ -16,7 +16,7 @@ const MIB = 2 ** 20
 
 /** Serves `content` at `/`; what came of each body. */
 async function serving(t: Test, content: Content, name: string, slowest = 2 ** 20) {
-  const send = createSender({ slowest })
+  const send = createSender({ slowest, patienceSeconds: 1 })
   const sent: Sent[] = []
   const app = Fastify()
   app.get('/', async (request, reply) => {
@@ -51,8 +51,7 @@ async function contents(t: Test): Promise<Record<string, Content>> {
 
 t.test('who does not read is cut off, who reads slowly but surely is not', { timeout: 60_000 }, async (t) => {
   for (const [from, content] of Object.entries(await contents(t))) {
-    // Four MiB ahead at 2 MiB/s: two seconds.
-    const { port, sent } = await serving(t, content, name, 2 * MIB)
+    const { port, sent } = await serving(t, content, name, 4 * MIB)
     const idle = await ask(t, port)
     const slow = await ask(t, port)
     slow.on('data', (part) => {

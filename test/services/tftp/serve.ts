@@ -13,7 +13,7 @@ import { createApply } from '../../../services/store/apply.ts'
 import { createFacts } from '../../../services/store/facts.ts'
 import { openStore } from '../../../services/store/open.ts'
 import { startTftp } from '../../../services/tftp/server.ts'
-import { aLease, aNode, anImage, anInstance, anOrder, aPort, NOW } from '../../support/builders.ts'
+import { enrolRoom } from '../../support/room.ts'
 import { content } from './content.ts'
 
 export type Serve = {
@@ -34,40 +34,7 @@ const store = openStore(dataDir)
 const facts = createFacts(store)
 const apply = createApply(store)
 const log = pino({ level: 'info' }, pino.destination({ fd: 1, sync: true }))
-const hex = (index: number) => index.toString(16).padStart(12, '0')
-store.commit(() => {
-  apply([{ put: 'image', row: anImage() }])
-  serve.clients.forEach((ip, index) => {
-    const nodeUuid = `6e6f6465-0000-4000-8000-${hex(index)}`
-    const instanceUuid = `696e7374-0000-4000-8000-${hex(index)}`
-    const mac = hex(index + 2 ** 41).replace(/..(?!$)/g, '$&:')
-    const token = hex(index).padStart(64, 'f')
-    apply([
-      { put: 'node', row: aNode({ uuid: nodeUuid, name: `n${index}` }) },
-      {
-        put: 'port',
-        row: aPort({
-          uuid: `706f7274-0000-4000-8000-${hex(index)}`,
-          nodeUuid,
-          address: mac,
-          reservedIp: ip
-        })
-      },
-      { put: 'lease', row: aLease({ ip, mac }) },
-      { put: 'instance', row: anInstance({ uuid: instanceUuid, nodeUuid, token }) },
-      {
-        put: 'order',
-        row: anOrder({
-          id: `6f726465-0000-4000-8000-${hex(index)}`,
-          nodeUuid,
-          instanceUuid,
-          token,
-          ticks: { 'powered-off': NOW }
-        })
-      }
-    ])
-  })
-})
+enrolRoom(store, apply, serve.clients)
 const socket = createSocket({ type: 'udp4', recvBufferSize: 4 * 2 ** 20 })
 socket.bind(serve.port ?? 0, serve.address)
 await once(socket, 'listening')

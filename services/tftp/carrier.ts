@@ -113,8 +113,10 @@ async function open(address: Ip): Promise<Socket> {
     recvBufferSize: BUFFER_BYTES,
     sendBufferSize: BUFFER_BYTES
   })
+  // It listens at once, since there is nothing to look up.
+  const listening = once(socket, 'listening')
   socket.bind(0, address)
-  await once(socket, 'listening')
+  await listening
   return socket
 }
 

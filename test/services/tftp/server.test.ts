@@ -65,16 +65,21 @@ t.test('curl gets every size with options', { timeout: 100_000 }, async (t) => {
     }
 })
 
-t.test('atftp gets every size, with windows and without, from one port and from many', async (t) => {
-  for (const singlePort of [false, true]) {
-    const { port } = await aServer(t, SIZES, RAMDISK_WINDOW, { singlePort })
+t.test('atftp gets every size, with windows and without, however transfers are carried', async (t) => {
+  const ways = {
+    'in threads': {},
+    'in one thread': { oneThread: true },
+    'from one port': { singlePort: true }
+  }
+  for (const [way, more] of Object.entries(ways)) {
+    const { port } = await aServer(t, SIZES, RAMDISK_WINDOW, more)
     for (const name of Object.keys(SIZES))
       for (const asked of [[], ['blksize 1468'], ['blksize 1468', 'windowsize 8'], ['windowsize 64']]) {
         const to = join(t.testdir({}), 'got')
         const options = asked.flatMap((option) => ['--option', option])
         const rest = ['-g', '-r', name, '-l', to, '127.0.0.1', String(port)]
         await run('atftp', [...options, ...rest], { timeout: 20_000 })
-        const what = `${name}, ${asked.join(', ') || 'no options'}${singlePort ? ', single port' : ''}`
+        const what = `${name}, ${asked.join(', ') || 'no options'}, ${way}`
         t.equal(sha256(readFileSync(to)), got(name), what)
       }
   }

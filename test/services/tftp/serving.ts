@@ -14,7 +14,7 @@ import { aPlace, RAMDISK_WINDOW, type Given } from '../../support/machine-facing
 import { content } from './content.ts'
 import type { Serve } from './serve.ts'
 
-/** A service on loopback with one machine, at 127.0.0.1, and loaders of these sizes. */
+/** A service on loopback with one machine, at 127.0.0.1, and loaders of these sizes; in this thread alone if not told otherwise: it starts at once. */
 export async function aServer(
   t: Test,
   loaders: Record<string, number>,
@@ -32,7 +32,15 @@ export async function aServer(
   await once(socket, 'listening')
   const { port } = socket.address()
   const { settings } = place
-  const deps = { ...place.deps, socket, address: '127.0.0.1', loaders: files, settings, ...more }
+  const deps = {
+    ...place.deps,
+    socket,
+    address: '127.0.0.1',
+    loaders: files,
+    settings,
+    oneThread: true,
+    ...more
+  }
   const tftp = await startTftp(deps)
   t.teardown(() => tftp.close())
   return { ...place, tftp, port }

@@ -90,7 +90,7 @@ export async function serve(args: string[]): Promise<void> {
     routes: [agentRoutes({ ...common, token, limits, url, wake }), metadataRoutes({ ...common, url, wake })],
     listen: listenOptions('http', { host: address, port: config.http.port }, inherited)
   })
-  const tftp = startTftp({
+  const tftp = await startTftp({
     ...common,
     log: log.child({ service: 'tftp' }),
     socket: tftpSocket,

@@ -1,5 +1,5 @@
-// Files by the hash of their content. Kernel and ramdisk are opened and hashed once at start and read from the open file: what was
-// hashed is what is sent, whatever is put in their place meanwhile.
+// Files by the hash of their content. Kernel and ramdisk are opened and hashed once at start, and sent from memory or, when they are large, from the
+// open file: what was hashed is what is sent, whatever is put in their place meanwhile.
 
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
@@ -15,7 +15,15 @@ const MIB = 2 ** 20
 const MANY = 32
 const SMALL_BUFFER = 64 * 1024
 
-export type BootFileHandle = { handle: FileHandle; size: number; sha256: string }
+/** A whole room loads kernel and ramdisk at once: from memory, unless they are larger than this. */
+const LARGEST_IN_MEMORY = 128 * MIB
+/** A body in memory goes out in pieces of this size, two at a time, so that the connection never waits for us. */
+const PIECE = 4 * MIB
+const PIECES_AHEAD = 2
+/** Who takes less than this is cut off: it holds memory, and a place that others wait for. A link that comes back within the patience is borne. */
+const USUAL_LIMITS: SenderLimits = { slowest: 64 * 1024, patienceSeconds: 20 }
+
+export type BootFileHandle = { content: Content; sha256: string; handle: FileHandle }
 export type BootFiles = { kernel: BootFileHandle; ramdisk: BootFileHandle; close(): Promise<void> }
 
 /** Opens and hashes the deploy kernel and ramdisk; AppError `bad-config` naming the one that is missing or empty. */
@@ -40,19 +48,23 @@ async function openHashed(key: string, path: string): Promise<BootFileHandle> {
     )
   }
   const hash = createHash('sha256')
-  const buffer = Buffer.allocUnsafe(MIB)
+  const { size: expected } = await handle.stat()
+  const whole = expected <= LARGEST_IN_MEMORY ? Buffer.allocUnsafeSlow(expected) : null
+  const buffer = whole ?? Buffer.allocUnsafe(MIB)
   let size = 0
   for (;;) {
-    const { bytesRead } = await handle.read(buffer, 0, MIB, size)
+    const at = whole ? size : 0
+    const { bytesRead } = await handle.read(buffer, at, Math.min(MIB, buffer.length - at), size)
     if (bytesRead === 0) break
-    hash.update(buffer.subarray(0, bytesRead))
+    hash.update(buffer.subarray(at, at + bytesRead))
     size += bytesRead
   }
   if (size === 0) {
     await handle.close()
     throw new AppError('bad-config', `"${key}": ${path} is empty or not a file; image/ramdisk/build makes it`)
   }
-  return { handle, size, sha256: hash.digest('hex') }
+  const content = whole ? { bytes: whole.subarray(0, size) } : { handle, size }
+  return { content, handle, sha256: hash.digest('hex') }
 }
 
 const SHA256 = /^[0-9a-f]{64}$/
@@ -78,11 +90,20 @@ export type Sent = {
   whole: boolean
 }
 
+export type SenderLimits = {
+  /** Bytes a second, from one piece to the next. */
+  slowest: number
+  /** On top of that. */
+  patienceSeconds: number
+}
+
 /**
  * Answers with content whose name is `sha256`: HEAD, strong ETag, one range. Takes the reply over; resolves when all is sent or the
  * client is gone (`whole` false). Never rejects for what a client does.
  */
-export function createSender(): (
+export function createSender(
+  limits: SenderLimits = USUAL_LIMITS
+): (
   request: FastifyRequest,
   reply: FastifyReply,
   content: Content,
@@ -120,8 +141,10 @@ export function createSender(): (
     }
     active++
     try {
-      if ('bytes' in content) await write(raw, content.bytes.subarray(what.start, what.start + what.length))
-      else await pump(content.handle, what.start, what.length, raw, active > MANY ? SMALL_BUFFER : MIB)
+      if ('bytes' in content)
+        await pour(content.bytes.subarray(what.start, what.start + what.length), raw, limits)
+      else
+        await pump(content.handle, what.start, what.length, raw, active > MANY ? SMALL_BUFFER : MIB, limits)
       raw.end()
       if (!raw.writableFinished) await once(raw, 'finish')
       return { bytes: what.length, whole: what.length === size }
@@ -136,13 +159,27 @@ export function createSender(): (
   }
 }
 
+/** None of it is copied. */
+async function pour(bytes: Uint8Array, raw: ServerResponse, limits: SenderLimits): Promise<void> {
+  const underway: Promise<void>[] = []
+  for (let start = 0; start < bytes.length; start += PIECE) {
+    if (underway.length === PIECES_AHEAD) await underway.shift()
+    const written = write(raw, bytes.subarray(start, start + PIECE), limits)
+    // Its failure is met when its turn has come; this only says that somebody looks.
+    written.catch(() => undefined)
+    underway.push(written)
+  }
+  for (const written of underway) await written
+}
+
 /** Reads into one buffer while the other is on its way out. */
 async function pump(
   handle: FileHandle,
   start: number,
   length: number,
   raw: ServerResponse,
-  bufferSize: number
+  bufferSize: number,
+  limits: SenderLimits
 ): Promise<void> {
   const buffers = [0, 1].map(() => Buffer.allocUnsafe(Math.min(bufferSize, length)))
   let written: Promise<void> = Promise.resolve()
@@ -154,7 +191,7 @@ async function pump(
     const { bytesRead } = await handle.read(buffer, 0, wanted, start + done)
     if (bytesRead === 0) throw new Error('the file is shorter than it was')
     await written
-    written = write(raw, buffer.subarray(0, bytesRead))
+    written = write(raw, buffer.subarray(0, bytesRead), limits)
     // Its failure is met at the next turn's `await`; this only says that somebody looks.
     written.catch(() => undefined)
     done += bytesRead
@@ -162,16 +199,25 @@ async function pump(
   await written
 }
 
-/** Resolves when the bytes have left the process, so that their buffer may be used again. */
-function write(raw: ServerResponse, bytes: Uint8Array): Promise<void> {
+/**
+ * Resolves when the bytes have left the process, so that their buffer may be used again. Rejects when the client is gone, or takes them, with as
+ * many before them, too slowly.
+ */
+function write(raw: ServerResponse, bytes: Uint8Array, limits: SenderLimits): Promise<void> {
   return new Promise((resolve, reject) => {
-    const gone = (): void => reject(new Error('the client is gone'))
-    if (raw.destroyed) return gone()
-    raw.once('close', gone)
-    raw.write(bytes, (error) => {
+    const gone = (): void => end(new Error('the client is gone'))
+    const timer = setTimeout(
+      () => end(new Error('the client is too slow')),
+      (limits.patienceSeconds + (PIECES_AHEAD * bytes.length) / limits.slowest) * 1000
+    )
+    const end = (error?: Error | null): void => {
+      clearTimeout(timer)
       raw.off('close', gone)
       if (error) reject(error)
       else resolve()
-    })
+    }
+    if (raw.destroyed) return gone()
+    raw.once('close', gone)
+    raw.write(bytes, end)
   })
 }

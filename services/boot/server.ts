@@ -1,7 +1,6 @@
 // The one HTTP port that machines see: scripts, kernel, ramdisk, loaders and image content; the agent's calls and the instances'
 // metadata are mounted on it. Who asks is who owns the source address, so whatever came through a proxy is turned away.
 
-import { open, type FileHandle } from 'node:fs/promises'
 import Fastify, {
   LogController,
   type FastifyBaseLogger,
@@ -26,6 +25,8 @@ import { listenStream, type ListenOptions } from '../listen.ts'
 import type { Apply } from '../store/apply.ts'
 import type { Facts, MachineFacts } from '../store/facts.ts'
 import type { Store } from '../store/open.ts'
+import { createAdmission, USUAL_ADMISSION, type AdmissionLimits } from './admission.ts'
+import { createChunks, openOrNull } from './chunks.ts'
 import { createSender, imagePath, isSha256, type BootFiles, type Content } from './files.ts'
 
 /** Mounted beside our own routes: the agent's calls, the metadata. */
@@ -44,11 +45,19 @@ export type BootDeps = {
   loaders: ReadonlyMap<string, { bytes: Uint8Array; sha256: string }>
   settings: BootSettings
   routes: readonly Routes[]
+  /** How many may load large files at once; not given: as many as is usual. */
+  admission?: AdmissionLimits
 }
 
 /** Headers by which proxies pass on another's address; none is ever believed. */
 const FORWARDED =
   /^(forwarded|via|x-forwarded-.*|x-real-ip|(x-|true-|cf-)?(cluster-)?(client|connecting)-ip)$/
+
+const MOST_CONNECTIONS = 8192
+/** A machine needs a few; more of them are somebody's mischief or mistake. */
+const MOST_CONNECTIONS_OF_ONE = 32
+/** What takes long to load: for these there is a queue. */
+const LARGE: ReadonlySet<BootFile['file']> = new Set(['kernel', 'ramdisk', 'chunk'])
 
 const STATUS: Record<FileRefusal, number> = {
   stranger: 404,
@@ -68,14 +77,29 @@ export function buildBoot(deps: BootDeps): FastifyInstance {
     // Fastify switches Node's own limits off; slow clients must not hold sockets for ever.
     connectionTimeout: 120_000,
     requestTimeout: 15_000,
-    keepAliveTimeout: 65_000,
+    keepAliveTimeout: 5000,
     http: { headersTimeout: 10_000, connectionsCheckingInterval: 5000 },
     forceCloseConnections: true,
     bodyLimit: 2 ** 20
   })
   // A room full of machines, a few connections each.
-  app.server.maxConnections = 8192
+  app.server.maxConnections = MOST_CONNECTIONS
   const send = createSender()
+  const chunks = createChunks(dataDir)
+  const admission = createAdmission(deps.admission ?? USUAL_ADMISSION, () => performance.now())
+
+  const connections = new Map<string, number>()
+  app.server.on('connection', (socket) => {
+    const source = socket.remoteAddress ?? ''
+    const open = (connections.get(source) ?? 0) + 1
+    if (open > MOST_CONNECTIONS_OF_ONE) return socket.destroy()
+    connections.set(source, open)
+    socket.once('close', () => {
+      const left = (connections.get(source) ?? 1) - 1
+      if (left > 0) connections.set(source, left)
+      else connections.delete(source)
+    })
+  })
 
   app.addHook('onRequest', async (request, reply) => {
     if (Object.keys(request.headers).some((name) => FORWARDED.test(name)))
@@ -101,7 +125,7 @@ export function buildBoot(deps: BootDeps): FastifyInstance {
     reply: FastifyReply,
     name: string,
     asked: BootFile,
-    find: () => Promise<{ content: Content; sha256: string; type?: string; close?: FileHandle } | null>
+    find: () => Promise<{ content: Content; sha256: string; type?: string; done?: () => void } | null>
   ): Promise<FastifyReply | void> {
     const at = now()
     const address = sourceAddress(request)
@@ -116,8 +140,32 @@ export function buildBoot(deps: BootDeps): FastifyInstance {
       request.log.info({ ...line, reason: verdict.reason }, 'http refused')
       return refuse(reply, STATUS[verdict.refusal], verdict.refusal, verdict.reason)
     }
+    const entered = LARGE.has(asked.file) && request.method === 'GET' ? await admission.enter(address) : null
+    if (entered && 'place' in entered) {
+      const { place, retryAfterSeconds } = entered
+      request.log.info({ ...line, place, retryAfterSeconds }, 'http: asked to wait')
+      reply.header('retry-after', retryAfterSeconds)
+      return refuse(reply, 503, 'busy', `others load now; this machine is number ${place} in the queue`)
+    }
+    try {
+      return await serve(request, reply, line, asked, find, at)
+    } finally {
+      entered?.leave()
+    }
+  }
+
+  async function serve(
+    request: FastifyRequest,
+    reply: FastifyReply,
+    line: { client: string; node: string | undefined; file: string },
+    asked: BootFile,
+    find: Parameters<typeof answer>[4],
+    at: number
+  ): Promise<FastifyReply | void> {
+    const { client: address, file: name } = line
     const found = await find()
     if (!found) {
+      const machine = facts.machineByIp(address)
       store.commit(() => apply(fileRefused(machine, 'http', name, 'unknown-file', 'no such file', at)))
       request.log.info({ ...line, reason: 'no such file' }, 'http refused')
       return refuse(reply, 404, 'unknown-file', 'no such file')
@@ -145,7 +193,7 @@ export function buildBoot(deps: BootDeps): FastifyInstance {
           )
         })
     } finally {
-      await found.close?.close()
+      found.done?.()
     }
   }
 
@@ -171,8 +219,8 @@ export function buildBoot(deps: BootDeps): FastifyInstance {
   for (const file of ['kernel', 'ramdisk'] as const)
     app.get<{ Params: { sha256: string } }>(`/boot/${file}/:sha256`, (request, reply) =>
       answer(request, reply, file, { file }, async () => {
-        const { handle, size, sha256 } = files[file]
-        return request.params.sha256 === sha256 ? { content: { handle, size }, sha256 } : null
+        const { content, sha256 } = files[file]
+        return request.params.sha256 === sha256 ? { content, sha256 } : null
       })
     )
 
@@ -187,29 +235,20 @@ export function buildBoot(deps: BootDeps): FastifyInstance {
     })
   })
 
-  async function stored(kind: 'chunks' | 'manifests', sha256: string) {
-    if (!isSha256(sha256)) return null
-    let handle: FileHandle
-    try {
-      handle = await open(imagePath(dataDir, kind, sha256), 'r')
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null
-      throw error
-    }
-    const { size } = await handle.stat()
-    return { content: { handle, size }, sha256, close: handle }
-  }
-
   app.get<{ Params: { digest: string } }>('/images/:digest/manifest', (request, reply) => {
     const { digest } = request.params
     return answer(request, reply, 'manifest', { file: 'manifest', digest }, async () => {
-      const found = await stored('manifests', digest)
-      return found && { ...found, type: 'text/plain; charset=utf-8' }
+      const found = isSha256(digest) ? await openOrNull(imagePath(dataDir, 'manifests', digest)) : null
+      const done = () => void found?.handle.close()
+      return found && { content: found, sha256: digest, type: 'text/plain; charset=utf-8', done }
     })
   })
   app.get<{ Params: { sha256: string } }>('/images/chunks/:sha256', (request, reply) => {
     const { sha256 } = request.params
-    return answer(request, reply, 'chunk', { file: 'chunk', sha256 }, () => stored('chunks', sha256))
+    return answer(request, reply, 'chunk', { file: 'chunk', sha256 }, async () => {
+      const found = await chunks.take(sha256)
+      return found && { ...found, sha256 }
+    })
   })
 
   for (const routes of deps.routes) app.register(routes)

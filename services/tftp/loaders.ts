@@ -33,7 +33,7 @@ export function loadLoaders(folder: string): Loaders {
         'bad-config',
         `"boot.loaders": ${folder} has two files called ${name}, differing by case; keep one`
       )
-    const bytes = readFileSync(path)
+    const bytes = shared(readFileSync(path))
     loaders.set(name, { bytes, sha256: createHash('sha256').update(bytes).digest('hex') })
   }
   if (loaders.size === 0)
@@ -42,6 +42,13 @@ export function loadLoaders(folder: string): Loaders {
       `"boot.loaders": ${folder} holds no boot loader; run image/ipxe/build or name the folder where they are`
     )
   return loaders
+}
+
+/** The same in memory that threads share: whoever serves it needs no copy. */
+export function shared(bytes: Uint8Array): Buffer {
+  const copy = Buffer.from(new SharedArrayBuffer(bytes.length))
+  copy.set(bytes)
+  return copy
 }
 
 function list(folder: string): string[] {

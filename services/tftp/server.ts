@@ -1,19 +1,13 @@
-// TFTP: one socket hears requests, every transfer has a socket of its own on our address (its port is the transfer's identity:
-// RFC 1350, section 4). Nothing is read from disk here, and nobody can make us hold more than a fixed number of transfers.
+// TFTP: port 69 hears requests and decides; a few ports of our own carry the transfers (carrier.ts). Nothing is read from disk here, and nothing is
+// sent to an address that no enrolled machine holds.
 
-import { createSocket, type RemoteInfo, type Socket } from 'node:dgram'
+import type { RemoteInfo, Socket } from 'node:dgram'
 import type { Logger } from 'pino'
 import { fileServed, printable, type BootFacts, type BootSettings } from '../../src/decide/boot-file.ts'
-import { decideTftp } from '../../src/decide/tftp.ts'
-import {
-  LARGEST_BLOCK,
-  losesBigBlocks,
-  startTransfer,
-  stepTransfer,
-  type Transfer,
-  type TransferEnd,
-  type TransferStep
-} from '../../src/decide/tftp-transfer.ts'
+import { decideTftp, mayAnswer } from '../../src/decide/tftp.ts'
+import { USUAL_MTU } from '../../src/decide/tftp-transfer.ts'
+import type { Change } from '../../src/domain/change.ts'
+import type { Ip } from '../../src/wire/address.ts'
 import {
   decodeTftp,
   encodeTftp,
@@ -26,7 +20,9 @@ import { WireError } from '../../src/wire/wire-error.ts'
 import type { Apply } from '../store/apply.ts'
 import type { Facts } from '../store/facts.ts'
 import type { Store } from '../store/open.ts'
-import type { Loaders } from './loaders.ts'
+import { shared, type Loaders } from './loaders.ts'
+import { startApart, startHere } from './carrier.ts'
+import { makePeer, type Ended } from './transfers.ts'
 
 export type TftpDeps = {
   store: Store
@@ -40,25 +36,25 @@ export type TftpDeps = {
   address: string
   loaders: Loaders
   settings: BootSettings
+  /** What the path to a client carries in one piece, bytes with the IP header; not given: Ethernet's 1500 for all. */
+  mtu?: (client: Ip) => number
+  /** Answer from port 69 itself, for firewalls that let nothing else through. Departs from RFC 1350, section 4; clients bear it. */
+  singlePort?: boolean
+  /** Carry transfers in this thread even where another could (carrier.ts). */
+  oneThread?: boolean
 }
 
-/** A room full of machines that boot at once, and no more. */
-const MOST_TRANSFERS = 1024
-/** A machine loads one file; beside it may linger what it gave up. */
-const MOST_PER_CLIENT = 4
-/** Some paths swallow full-size datagrams (tunnels, odd MTUs): then this, which every IPv4 path carries. */
-const SMALL_BLOCK = 512
-const MOST_SMALL_CLIENTS = 4096
+/** Milliseconds. */
+const TELL_AFTER = 50
+/** An acknowledged transfer's request that comes again within this was doubled by the network; later, the client begins anew. */
+const DOUBLED = 1000
 
 type Running = {
   key: string
-  address: string
-  port: number
-  file: string
-  socket: Socket
-  transfer: Transfer
-  timer: NodeJS.Timeout | null
-  finish: (end: TransferEnd, transfer: Transfer) => void
+  request: string
+  at: number
+  acknowledged: boolean
+  finish: (ended: Ended) => void
 }
 
 export type TftpServer = {
@@ -68,28 +64,57 @@ export type TftpServer = {
 }
 
 /** Serves until closed. Every request: decode, gather, decide, commit, answer, one log line. */
-export function startTftp(deps: TftpDeps): TftpServer {
-  const { store, facts, apply, log, now, socket, loaders, settings } = deps
-  const running = new Map<string, Running>()
-  /** Addresses that lost big blocks: a hint, gone with the process. */
-  const smallBlocks = new Set<string>()
+export async function startTftp(deps: TftpDeps): Promise<TftpServer> {
+  const { store, facts, apply, log, now, loaders, settings, mtu = () => USUAL_MTU } = deps
+
+  const { socket, address } = deps
+  /** By number, in the order in which they began. */
+  const running = new Map<number, Running>()
+  const newest = new Map<string, number>()
+  let count = 0
+
+  function ended(end: Ended): void {
+    const entry = running.get(end.id)
+    if (!entry) return
+    running.delete(end.id)
+    if (newest.get(entry.key) === end.id) newest.delete(entry.key)
+    entry.finish(end)
+  }
+  function acknowledged(id: number): void {
+    const entry = running.get(id)
+    if (entry) entry.acknowledged = true
+  }
+  const told = { acknowledged, ended }
+  const apart = deps.singlePort || deps.oneThread ? null : await startApart(address, told)
+  const carrier = apart ?? (await startHere(deps.singlePort ? { shared: socket } : { address }, told))
+  socket.on('message', onRequest)
+
+  /** Who has this address, and whether from us. */
+  function holder(address: Ip): { machine: BootFacts; held: boolean } {
+    const machine = facts.machineByIp(address)
+    return { machine, held: mayAnswer(address, machine.port, facts.leaseByIp(address)) }
+  }
 
   function onRequest(bytes: Buffer, from: RemoteInfo): void {
+    // From one port, whatever is no request belongs to a transfer.
+    if (deps.singlePort && bytes[1] !== 1 && bytes[1] !== 2) return carrier.heard(bytes, from)
     const packet = decoded(bytes, from)
     if (!packet || packet.op === 'error') return // an ERROR is never answered (RFC 1350, section 7)
     if (packet.op !== 'read' && packet.op !== 'write')
       return answerError(from, TFTP_ERROR.unknownTransfer, 'requests only on this port')
-
-    const key = `${from.address}:${from.port}`
-    const same = running.get(key)
-    // The request again because our answer is late or lost: the transfer's own timer sends it again.
-    if (same && !same.transfer.heard && same.file === packet.file) return
+    const peer = makePeer(from.address, from.port)
+    const { key } = peer
+    const request = words(packet)
+    const before = running.get(newest.get(key) ?? 0)
+    if (before?.request === request && (!before.acknowledged || performance.now() - before.at < DOUBLED))
+      return
 
     const at = now()
     const { machine, verdict } = store.commit(() => {
-      const machine = facts.machineByIp(from.address)
+      const { machine, held } = holder(from.address)
+      if (!held) return { machine, verdict: null }
       const verdict = decideTftp(packet, machine, loaders, settings, at)
-      apply(verdict.changes)
+      if (verdict.serve !== 'nothing') apply(verdict.changes)
       return { machine, verdict }
     })
     const line = {
@@ -97,55 +122,66 @@ export function startTftp(deps: TftpDeps): TftpServer {
       node: machine.node?.name ?? machine.node?.uuid,
       file: printable(packet.file, 100)
     }
+    if (!verdict) return log.debug(line, 'tftp: a stranger')
     if (verdict.serve === 'nothing') {
       log.info({ ...line, reason: verdict.message }, 'tftp refused')
-      return answerError(from, verdict.code, verdict.message)
-    }
-    if (same) drop(same)
-    if (!makeRoom(from.address)) {
-      // Silence: the client asks again in a second or two, and an error would end its boot.
-      log.warn({ ...line, transfers: running.size }, 'tftp busy')
-      return
+      if (verdict.changes.length > 0) tell(from.address, machine, () => verdict.changes)
+      return answer(from, verdict.code, verdict.message)
     }
     const content =
       verdict.serve === 'text' ? Buffer.from(verdict.text) : (loaders.get(verdict.name)?.bytes as Buffer)
-    begin(packet, from, content, (end, transfer) => {
+    const file = packet.mode === 'netascii' ? netascii(content) : content
+    const finish = ({ end, blockSize, windowSize, resent }: Ended): void => {
       const milliseconds = now() - at
+      // Silence: the client asks again in a second or two, and an error would end its boot.
+      if (end.ended === 'no-room') return log.warn({ ...line, transfers: running.size }, 'tftp busy')
       const served = end.ended === 'complete' || end.ended === 'unconfirmed'
       if (served && verdict.serve === 'loader') {
-        const detail = {
-          protocol: 'tftp' as const,
-          name: verdict.name,
-          bytes: transfer.bytes.length,
-          milliseconds
-        }
-        recordServed(machine, detail)
+        const detail = { protocol: 'tftp', name: verdict.name, bytes: file.length, milliseconds } as const
+        const endedAt = now()
+        tell(from.address, machine, (machine) => fileServed(machine, detail, endedAt))
       }
-      if (losesBigBlocks(transfer)) {
-        if (smallBlocks.size >= MOST_SMALL_CLIENTS) smallBlocks.clear()
-        smallBlocks.add(from.address)
+      const how = { bytes: file.length, milliseconds, blockSize, windowSize, resent }
+      // A client that learns the size and stops is doing the usual thing.
+      log.info({ ...line, ...end, ...how }, served ? 'tftp served' : 'tftp stopped')
+    }
+    const id = ++count
+    running.set(id, { key, request, at: performance.now(), acknowledged: false, finish })
+    newest.set(key, id)
+    carrier.begin({ id, peer, options: packet.options, bytes: file, mtu: mtu(from.address) })
+  }
+
+  type News = (machine: BootFacts) => Change[]
+  let untold: { address: Ip; nodeUuid: string; news: News }[] = []
+  let telling: NodeJS.Timeout | null = null
+
+  /** What is only told to people is told in a while, together: neither a room that boots nor a flood of names is to cost a commit each. */
+  function tell(address: Ip, { node }: BootFacts, news: News): void {
+    if (node) untold.push({ address, nodeUuid: node.uuid, news })
+    telling ??= setTimeout(tellAll, TELL_AFTER)
+  }
+
+  function tellAll(): void {
+    if (telling) clearTimeout(telling)
+    telling = null
+    const all = untold
+    untold = []
+    if (all.length === 0) return
+    store.commit(() => {
+      for (const { address, nodeUuid, news } of all) {
+        // The node may be gone since.
+        const machine = facts.machineByIp(address)
+        if (machine.node?.uuid === nodeUuid) apply(news(machine))
       }
-      log.info(
-        {
-          ...line,
-          ...end,
-          bytes: transfer.bytes.length,
-          milliseconds,
-          blockSize: transfer.blockSize,
-          resent: transfer.resent
-        },
-        // A client that learns the size and stops is doing the usual thing.
-        served ? 'tftp served' : 'tftp stopped'
-      )
     })
   }
 
-  function recordServed(machine: BootFacts, detail: Parameters<typeof fileServed>[1]): void {
-    store.commit(() => {
-      // The node may be gone since.
-      const { node, order } = facts.machineByIp(machine.port?.reservedIp ?? '')
-      if (node) apply(fileServed({ node, order }, detail, now()))
-    })
+  /** Each loader as text once, not once a client. */
+  const texts = new WeakMap<Buffer, Buffer>()
+  function netascii(content: Buffer): Buffer {
+    const text = texts.get(content) ?? shared(toNetascii(content))
+    texts.set(content, text)
+    return text
   }
 
   function decoded(bytes: Buffer, from: RemoteInfo): TftpPacket | null {
@@ -161,113 +197,28 @@ export function startTftp(deps: TftpDeps): TftpServer {
   }
 
   function answerError(to: RemoteInfo, code: number, message: string): void {
-    socket.send(encodeTftp({ op: 'error', code, message }), to.port, to.address, ignored)
+    if (store.commit(() => holder(to.address)).held) answer(to, code, message)
   }
 
-  /** Room for one more; those that never acknowledged anything go first. False: none can be made. */
-  function makeRoom(address: string): boolean {
-    const own = [...running.values()].filter((entry) => entry.address === address)
-    const full = (entries: readonly Running[], most: number): boolean => {
-      if (entries.length < most) return false
-      const unheard = entries.find((entry) => !entry.transfer.heard)
-      if (unheard) drop(unheard)
-      return !unheard
-    }
-    if (full(own, MOST_PER_CLIENT)) return false
-    return running.size < MOST_TRANSFERS || !full([...running.values()], MOST_TRANSFERS)
+  function answer(to: RemoteInfo, code: number, message: string): void {
+    const error = encodeTftp({ op: 'error', code, message })
+    socket.send(error, to.port, to.address, ignored)
   }
 
-  function begin(request: TftpRequest, from: RemoteInfo, content: Buffer, finish: Running['finish']): void {
-    const bytes = request.mode === 'netascii' ? toNetascii(content) : content
-    const largest = smallBlocks.has(from.address) ? SMALL_BLOCK : LARGEST_BLOCK
-    const first = startTransfer(bytes, request.options, performance.now(), largest)
-    const entry: Running = {
-      key: `${from.address}:${from.port}`,
-      address: from.address,
-      port: from.port,
-      file: request.file,
-      // Addresses are numbers already: no look-up, so packets leave in the order in which they were sent.
-      socket: createSocket({ type: 'udp4', lookup: (host, _, found) => found(null, host, 4) }),
-      transfer: first.transfer,
-      timer: null,
-      finish
-    }
-    running.set(entry.key, entry)
-    entry.socket.on('error', (error) => {
-      log.warn({ client: entry.address, error: error.message }, 'tftp socket')
-      drop(entry)
-    })
-    entry.socket.on('message', (message, sender) => onPacket(entry, message, sender))
-    entry.socket.bind(0, deps.address, () => take(entry, first))
-  }
-
-  function onPacket(entry: Running, message: Buffer, sender: RemoteInfo): void {
-    let packet: TftpPacket
-    try {
-      packet = decodeTftp(message)
-    } catch (error) {
-      if (!(error instanceof WireError)) throw error
-      return // noise does not end a transfer
-    }
-    if (sender.address !== entry.address || sender.port !== entry.port) {
-      // Another conversation's packet must not disturb this one (RFC 1350, section 4).
-      if (packet.op !== 'error')
-        entry.socket.send(
-          encodeTftp({ op: 'error', code: TFTP_ERROR.unknownTransfer, message: 'unknown transfer' }),
-          sender.port,
-          sender.address,
-          ignored
-        )
-      return
-    }
-    take(entry, stepTransfer(entry.transfer, packet, performance.now()))
-  }
-
-  /** Carries out one step. */
-  function take(entry: Running, step: TransferStep): void {
-    if (running.get(entry.key) !== entry) return
-    entry.transfer = step.transfer
-    for (const packet of step.send) entry.socket.send(encodeTftp(packet), entry.port, entry.address, ignored)
-    if (entry.timer) clearTimeout(entry.timer)
-    entry.timer = null
-    if (step.end) return drop(entry, step.end)
-    if (step.wakeAt !== null)
-      entry.timer = setTimeout(
-        // A timer may fire a fraction early; it was set for `wakeAt`, so that is the time.
-        () =>
-          take(
-            entry,
-            stepTransfer(entry.transfer, 'timer', Math.max(performance.now(), entry.transfer.wakeAt))
-          ),
-        Math.max(0, step.wakeAt - performance.now())
-      )
-  }
-
-  function drop(entry: Running, end: TransferEnd = { ended: 'gave-up' }): void {
-    if (running.get(entry.key) !== entry) return
-    running.delete(entry.key)
-    if (entry.timer) clearTimeout(entry.timer)
-    // What was sent last is still on its way out of the socket: send callbacks come before this.
-    setImmediate(() => entry.socket.close())
-    entry.finish(end, entry.transfer)
-  }
-
-  socket.on('message', onRequest)
-  try {
-    socket.setRecvBufferSize(4 * 2 ** 20)
-  } catch (error) {
-    log.debug({ error: (error as Error).message }, 'tftp: the socket keeps its buffer size')
-  }
   return {
     transfers: () => running.size,
-    close: () =>
-      new Promise((resolve) => {
-        socket.off('message', onRequest)
-        for (const entry of [...running.values()]) drop(entry)
-        socket.close(() => resolve())
-      })
+    async close() {
+      socket.off('message', onRequest)
+      await carrier.close()
+      await new Promise<void>((resolve) => socket.close(() => resolve()))
+      tellAll()
+    }
   }
 }
 
-/** A datagram that cannot be sent is a datagram lost: the timers see to it. */
+function words({ file, mode, options }: TftpRequest): string {
+  return JSON.stringify([file, mode, ...options])
+}
+
+/** A datagram that cannot be sent is a datagram lost. */
 function ignored(): void {}

@@ -4,17 +4,21 @@
 
 import { TFTP_ERROR, type TftpOptions, type TftpPacket } from '../wire/tftp.ts'
 
-/** Ethernet's 1500 less IPv4 (20), UDP (8) and TFTP (4) headers: a bigger block is fragmented, and ROMs do not reassemble. */
-export const LARGEST_BLOCK = 1468
+/** IPv4 (20), UDP (8) and TFTP (4) headers: a block that does not fit beside them is fragmented, and ROMs do not reassemble. */
+const HEADERS = 32
+/** What the path to nobody in particular carries: Ethernet's. */
+export const USUAL_MTU = 1500
+/** Every client can take it, and every path carries it: 576 bytes are IPv4's least (RFC 791). */
+const SMALLEST_USUAL_BLOCK = 512
 /** Blocks sent in one go: 64 × 1468 bytes fit every socket's buffer. */
 export const LARGEST_WINDOW = 64
 
 /** Before the first ACK nothing proves that the asker exists: three datagrams, then silence. */
 const FIRST_WAITS = [1000, 2000, 4000]
-const SHORTEST_WAIT = 50
+const SHORTEST_WAIT = 10
 const LONGEST_WAIT = 4000
-/** Without any progress for this long the client is gone. */
-const GIVE_UP = 30_000
+/** Without any progress for this long the client is gone; with the last wait it is not above half a minute. */
+const GIVE_UP = 25_000
 /** Many ROMs start what they loaded without acknowledging its last block. */
 const LINGER = 5000
 
@@ -47,6 +51,8 @@ export type Transfer = Readonly<{
   heard: boolean
   /** How often what is outstanding was sent. */
   tries: number
+  /** How often something was late since the last sample of the round trip (RFC 6298, 5.5). */
+  late: number
   /** Part of what is outstanding was already sent again; until all of it is acknowledged only the timer sends again. */
   rewound: boolean
   /** Round trip, smoothed, and its variation (RFC 6298); null before the first sample. */
@@ -58,9 +64,12 @@ export type Transfer = Readonly<{
   resent: number
 }>
 
+/** DATA blocks `from` to `until`, both included, counted from 1 without wrapping; `encodeBlocks` writes them. */
+export type Blocks = { op: 'blocks'; from: number; until: number }
+
 export type TransferStep = {
   transfer: Transfer
-  send: TftpPacket[]
+  send: TftpPacket | Blocks | null
   /** Call again with 'timer' then; null when it has ended. */
   wakeAt: number | null
   end: TransferEnd | null
@@ -78,7 +87,7 @@ function lastBlock(transfer: Pick<Transfer, 'bytes' | 'blockSize'>): number {
 export function negotiate(
   asked: TftpOptions,
   size: number,
-  largestBlock = LARGEST_BLOCK
+  largestBlock = largestBlockFor(USUAL_MTU)
 ): { options: TftpOptions | null; blockSize: number; windowSize: number; timeout: number | null } {
   const options = new Map<string, string>()
   let blockSize = 512
@@ -102,20 +111,26 @@ export function negotiate(
   return { options: options.size > 0 ? options : null, blockSize, windowSize, timeout }
 }
 
-/**
- * Whether it looks as if big datagrams are lost on the way: the client acknowledged our options, then no block arrived however often.
- * Its next transfer should have smaller ones.
- */
-export function losesBigBlocks(transfer: Transfer): boolean {
-  return transfer.heard && transfer.acked === 0 && transfer.tries > 2 && transfer.blockSize > 512
+/** The largest block that a path with this MTU carries in one piece. */
+export function largestBlockFor(mtu: number): number {
+  return Math.min(Math.max(mtu - HEADERS, SMALLEST_USUAL_BLOCK), 65464)
 }
 
-/** Begins to answer a read request. `largestBlock` is lowered for clients whose path swallows big datagrams. */
+/**
+ * Whether it looks as if big datagrams are lost on the way (tunnels, odd MTUs): the client acknowledged our options, then the first block did not
+ * arrive twice. Then how large the blocks of its next transfer may be, else null.
+ */
+export function smallerBlock({ heard, acked, tries, blockSize }: Transfer): number | null {
+  if (!heard || acked !== 0 || tries <= 2 || blockSize <= SMALLEST_USUAL_BLOCK) return null
+  return blockSize > 1024 ? 1024 : SMALLEST_USUAL_BLOCK
+}
+
+/** Begins to answer a read request. `largestBlock` is what the path carries, as far as known. */
 export function startTransfer(
   bytes: Uint8Array,
   asked: TftpOptions,
   now: number,
-  largestBlock = LARGEST_BLOCK
+  largestBlock = largestBlockFor(USUAL_MTU)
 ): TransferStep {
   const { options, blockSize, windowSize, timeout } = negotiate(asked, bytes.length, largestBlock)
   const transfer: Transfer = {
@@ -128,6 +143,7 @@ export function startTransfer(
     sent: options ? -1 : 0,
     heard: false,
     tries: 0,
+    late: 0,
     rewound: false,
     roundTrip: null,
     sentAt: now,
@@ -147,7 +163,7 @@ export function stepTransfer(transfer: Transfer, input: TftpPacket | 'timer', no
     const message = 'only ACK and ERROR are expected here'
     return {
       ...finish(transfer, { ended: 'illegal' }),
-      send: [{ op: 'error', code: TFTP_ERROR.illegal, message }]
+      send: { op: 'error', code: TFTP_ERROR.illegal, message }
     }
   }
   return acknowledged(transfer, input.block, now)
@@ -172,68 +188,65 @@ function acknowledged(transfer: Transfer, block: number, now: number): TransferS
 
 /** A new ACK came. Only a window that was sent once gives a sample of the round trip (Karn's rule, RFC 6298 section 3). */
 function progress(transfer: Transfer, acked: number, now: number): Transfer {
+  const next = { ...transfer, acked, heard: true, tries: 0, progressAt: now }
+  if (transfer.tries > 1) return next
   const sample = now - transfer.sentAt
   const before = transfer.roundTrip
-  const roundTrip =
-    transfer.tries > 1
-      ? before
-      : before === null
-        ? { mean: sample, deviation: sample / 2 }
-        : {
-            mean: before.mean * 0.875 + sample * 0.125,
-            deviation: before.deviation * 0.75 + Math.abs(before.mean - sample) * 0.25
-          }
-  return { ...transfer, acked, heard: true, tries: 0, roundTrip, progressAt: now }
+  next.late = 0
+  next.roundTrip =
+    before === null
+      ? { mean: sample, deviation: sample / 2 }
+      : {
+          mean: before.mean * 0.875 + sample * 0.125,
+          deviation: before.deviation * 0.75 + Math.abs(before.mean - sample) * 0.25
+        }
+  return next
 }
 
 function late(transfer: Transfer, now: number): TransferStep {
+  const again = { ...transfer, rewound: true, late: transfer.late + 1 }
   if (!transfer.heard)
     return transfer.tries >= FIRST_WAITS.length
       ? finish(transfer, { ended: 'gave-up' })
-      : transmit({ ...transfer, rewound: true }, now)
+      : transmit(again, now)
   const silence = now - transfer.progressAt
   if (transfer.sent === lastBlock(transfer) && silence >= LINGER)
     return finish(transfer, { ended: 'unconfirmed' })
   if (silence >= GIVE_UP) return finish(transfer, { ended: 'gave-up' })
-  return transmit({ ...transfer, rewound: true }, now)
+  return transmit(again, now)
 }
 
 /** Sends what is outstanding: the OACK, or the window after the last acknowledged block (of it, what comes at or after `from`). */
 function transmit(transfer: Transfer, now: number, from = transfer.acked + 1): TransferStep {
-  const { bytes, blockSize, windowSize, acked, options } = transfer
-  const tries = transfer.tries + 1
-  const send: TftpPacket[] = []
-  let sent = transfer.sent
-  let resent = transfer.resent
-  if (acked < 0 && options) send.push({ op: 'option-ack', options })
+  const { windowSize, acked, options } = transfer
+  const next = { ...transfer, tries: transfer.tries + 1, sentAt: now }
+  let send: TransferStep['send']
+  if (acked < 0 && options) send = { op: 'option-ack', options }
   else {
     const until = Math.min(acked + windowSize, lastBlock(transfer))
-    for (let block = from; block <= until; block++) {
-      const data = bytes.subarray((block - 1) * blockSize, block * blockSize)
-      // Block numbers are 16 bits and go on at 0: what every client that loads more than 65535 blocks expects.
-      send.push({ op: 'data', block: block & 0xffff, data })
-      if (block <= sent) resent++
-    }
-    sent = Math.max(sent, until)
+    send = from <= until ? { op: 'blocks', from, until } : null
+    next.resent += Math.max(0, Math.min(transfer.sent, until) - from + 1)
+    next.sent = Math.max(transfer.sent, until)
   }
-  const waiting = transfer.heard ? adaptive(transfer, tries) : (FIRST_WAITS[tries - 1] ?? LONGEST_WAIT)
-  return wait({ ...transfer, sent, tries, resent, sentAt: now, wakeAt: now + waiting }, send)
+  next.wakeAt = now + (next.heard ? adaptive(next) : (FIRST_WAITS[next.tries - 1] ?? LONGEST_WAIT))
+  return wait(next, send)
 }
 
 /**
- * How long to wait before sending again: from the measured round trip, doubled with every try. A client's `timeout` bounds it from above;
- * sending again earlier than that costs the client nothing, and waiting whole seconds for each lost datagram costs a boot minutes.
+ * How long to wait before sending again: from the measured round trip, doubled with every try after the second and until the next sample, so that
+ * a client slower than we thought is not sent everything twice for ever. What is lost on a LAN is seldom lost to congestion. A client's `timeout` bounds it from above; sending again earlier than that costs
+ * the client nothing, and waiting whole seconds for each lost datagram costs a boot minutes.
  */
-function adaptive({ roundTrip, longestWait }: Transfer, tries: number): number {
-  const base = roundTrip ? roundTrip.mean + 4 * Math.max(roundTrip.deviation, 5) : 1000
+function adaptive({ roundTrip, longestWait, late }: Transfer): number {
+  const base = roundTrip ? roundTrip.mean + 4 * roundTrip.deviation : 1000
   const longest = Math.max(SHORTEST_WAIT, Math.min(longestWait, LONGEST_WAIT))
-  return Math.round(Math.min(longest, Math.max(SHORTEST_WAIT, base) * 2 ** (tries - 1)))
+  return Math.round(Math.min(longest, Math.max(SHORTEST_WAIT, base) * 2 ** Math.max(0, late - 1)))
 }
 
-function wait(transfer: Transfer, send: TftpPacket[] = []): TransferStep {
+function wait(transfer: Transfer, send: TransferStep['send'] = null): TransferStep {
   return { transfer, send, wakeAt: transfer.wakeAt, end: null }
 }
 
 function finish(transfer: Transfer, end: TransferEnd): TransferStep {
-  return { transfer, send: [], wakeAt: null, end }
+  return { transfer, send: null, wakeAt: null, end }
 }

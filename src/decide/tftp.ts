@@ -1,7 +1,9 @@
-// A TFTP request → a loader's name, the machine's own script, or a refusal. Paths are never joined to anything: the last
-// part of a name is looked up in a table, and that is all a name can do.
+// A TFTP request → a loader, the machine's own script, or a refusal. Names mean what the table in tftp-names.ts says.
 
 import type { Change } from '../domain/change.ts'
+import type { Port } from '../domain/node.ts'
+import type { Lease, Subnet } from '../domain/subnet.ts'
+import { parseCidr, parseIp, type Ip } from '../wire/address.ts'
 import { TFTP_ERROR, type TftpRequest } from '../wire/tftp.ts'
 import {
   decideFile,
@@ -13,11 +15,32 @@ import {
 } from './boot-file.ts'
 import { SCRIPT_NAME } from './firmware/architectures.ts'
 import { decideScript } from './script.ts'
+import { tftpName } from './tftp-names.ts'
+import { USUAL_MTU } from './tftp-transfer.ts'
 
 export type TftpVerdict =
   | { serve: 'loader'; name: string; changes: Change[] }
   | { serve: 'text'; name: string; text: string; changes: Change[] }
   | { serve: 'nothing'; refusal: FileRefusal; code: number; message: string; changes: Change[] }
+
+/**
+ * Whether anything at all is sent to an address, be it an error: only to one that an enrolled machine holds from us. Source addresses of
+ * datagrams are easily forged, and nobody shall be flooded with our answers. A lease that is over counts: boot ROMs do not renew
+ * theirs, and the address is kept for the machine.
+ */
+export function mayAnswer(address: Ip, port: Port | null, lease: Lease | null): boolean {
+  return port !== null && lease?.ip === address && lease.mac === port.address && lease.state === 'bound'
+}
+
+/** The MTU on the way to an address: its subnet's, where one is configured. */
+export function pathMtu(address: Ip, subnets: readonly Pick<Subnet, 'cidr' | 'mtu'>[]): number {
+  const value = parseIp(address) ?? 0
+  const subnet = subnets.find(({ cidr }) => {
+    const range = parseCidr(cidr)
+    return range !== undefined && value >= range.first && value <= range.last
+  })
+  return subnet?.mtu ?? USUAL_MTU
+}
 
 /** `facts` are those of the asking address. */
 export function decideTftp(
@@ -38,13 +61,22 @@ export function decideTftp(
   if (request.op === 'write') return refuse('write', TFTP_ERROR.access, 'nothing may be written here')
   if (request.mode !== 'octet' && request.mode !== 'netascii')
     return refuse('unknown-file', TFTP_ERROR.illegal, 'the mode is neither octet nor netascii')
-  const name = loaderName(request.file)
-  if (name === SCRIPT_NAME) {
-    const verdict = decideScript(undefined, facts, settings, now)
+  const asked = tftpName(request.file, facts.port?.reservedIp ?? '', loaders)
+  if (asked.means === 'nothing')
+    return {
+      serve: 'nothing',
+      refusal: 'unknown-file',
+      code: TFTP_ERROR.notFound,
+      message: 'no such file',
+      changes: []
+    }
+  if (asked.means === 'script' && asked.dialect === 'ipxe') {
+    const verdict = decideScript(asked.mac, facts, settings, now)
     if ('refuse' in verdict) return refuse('stranger', TFTP_ERROR.access, verdict.reason, 'not enrolled')
-    return { serve: 'text', name, text: verdict.script, changes: verdict.changes }
+    return { serve: 'text', name: SCRIPT_NAME, text: verdict.script, changes: verdict.changes }
   }
   // The gate before the name: a stranger learns nothing of what there is.
+  const name = asked.means === 'loader' ? asked.name : loaderName(request.file)
   const verdict = decideFile({ file: 'loader', name }, facts)
   if (!verdict.serve)
     return refuse(
@@ -52,6 +84,12 @@ export function decideTftp(
       TFTP_ERROR.access,
       verdict.reason,
       verdict.refusal === 'stranger' ? 'not enrolled' : verdict.reason
+    )
+  if (asked.means === 'script')
+    return refuse(
+      'unknown-file',
+      TFTP_ERROR.notFound,
+      `there is no configuration in the words of ${asked.dialect}`
     )
   if (!loaders.has(name)) return refuse('unknown-file', TFTP_ERROR.notFound, 'no such file')
   return { serve: 'loader', name, changes: [] }

@@ -29,6 +29,9 @@ export type TftpPacket =
   | { op: 'error'; code: number; message: string }
   | { op: 'option-ack'; options: TftpOptions }
 
+/** RFC 2347 allows a request 512 bytes; what is longer than this is no request but somebody's flood. */
+const LARGEST_REQUEST = 2048
+
 /** Error codes: RFC 1350 section 5 (appendix), 8 from RFC 2347. */
 export const TFTP_ERROR = {
   other: 0,
@@ -43,12 +46,16 @@ const OPCODE = { read: 1, write: 2, data: 3, ack: 4, error: 5, 'option-ack': 6 }
 
 /** One datagram → packet; WireError when it is none. What follows a complete packet is padding and is ignored. */
 export function decodeTftp(bytes: Uint8Array): TftpPacket {
-  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  const buffer = Buffer.isBuffer(bytes)
+    ? bytes
+    : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   if (buffer.length < 2) throw new WireError('tftp-short', buffer.length, 'TFTP: no opcode')
   const opcode = buffer.readUInt16BE(0)
   switch (opcode) {
     case OPCODE.read:
     case OPCODE.write: {
+      if (buffer.length > LARGEST_REQUEST)
+        throw new WireError('tftp-long', LARGEST_REQUEST, 'TFTP: a request that long')
       const file = text(buffer, 2)
       const mode = text(buffer, file.next)
       return {
@@ -86,16 +93,16 @@ function text(buffer: Buffer, offset: number): { value: string; next: number } {
   return { value: buffer.toString('latin1', offset, end), next: end + 1 }
 }
 
+/** Pairs up to the first that is none: some ROMs pad their requests, with zeros or with what was in their memory. */
 function decodeOptions(buffer: Buffer, start: number): TftpOptions {
   const options = new Map<string, string>()
   for (let offset = start; offset < buffer.length;) {
-    const name = text(buffer, offset)
-    // An empty name: some ROMs pad their requests with zeros.
-    if (name.value === '') break
-    const value = text(buffer, name.next)
-    const key = name.value.toLowerCase()
-    if (!options.has(key)) options.set(key, value.value)
-    offset = value.next
+    const nameEnd = buffer.indexOf(0, offset)
+    const valueEnd = nameEnd < 0 ? -1 : buffer.indexOf(0, nameEnd + 1)
+    if (nameEnd === offset || valueEnd < 0) break
+    const key = buffer.toString('latin1', offset, nameEnd).toLowerCase()
+    if (!options.has(key)) options.set(key, buffer.toString('latin1', nameEnd + 1, valueEnd))
+    offset = valueEnd + 1
   }
   return options
 }
@@ -115,6 +122,32 @@ export function encodeTftp(packet: TftpPacket): Buffer {
     case 'error':
       return Buffer.concat([words(OPCODE.error, packet.code), terminated(packet.message, 4)])
   }
+}
+
+/**
+ * Blocks `from` to `until` of a content (counted from 1 without wrapping, both included) as DATA one after the other into `into`, which must
+ * have room for them; the bytes written. Every datagram but the last block's is `blockSize + 4` long.
+ */
+export function encodeBlocks(
+  into: Buffer,
+  content: Uint8Array,
+  blockSize: number,
+  from: number,
+  until: number
+): number {
+  let offset = 0
+  for (let block = from; block <= until; block++) {
+    const start = (block - 1) * blockSize
+    const end = Math.min(start + blockSize, content.length)
+    into[offset] = 0
+    into[offset + 1] = OPCODE.data
+    // 16 bits that go on at 0: what every client that loads more than 65535 blocks expects.
+    into[offset + 2] = (block >> 8) & 0xff
+    into[offset + 3] = block & 0xff
+    into.set(content.subarray(start, end), offset + 4)
+    offset += 4 + end - start
+  }
+  return offset
 }
 
 function words(opcode: number, value: number): Buffer {

@@ -1,8 +1,8 @@
 import t from 'tap'
 import type { BootFacts, BootSettings } from '../../src/decide/boot-file.ts'
-import { decideTftp, loaderName } from '../../src/decide/tftp.ts'
+import { decideTftp, loaderName, mayAnswer, pathMtu } from '../../src/decide/tftp.ts'
 import type { TftpRequest } from '../../src/wire/tftp.ts'
-import { aNode, anImage, anOrder, aPort, NOW } from '../support/builders.ts'
+import { aLease, aNode, anImage, anOrder, aPort, NOW } from '../support/builders.ts'
 
 const SETTINGS: BootSettings = {
   url: 'http://192.0.2.1',
@@ -79,6 +79,23 @@ const CASES: Record<string, { request: TftpRequest; facts?: BootFacts; answer: o
     facts: STRANGER,
     answer: { serve: 'nothing', refusal: 'stranger', code: 2, changes: [] }
   },
+  'what shim does without: no news': {
+    request: read('revocations.efi'),
+    answer: { serve: 'nothing', refusal: 'unknown-file', code: 1, changes: [] }
+  },
+  'GRUB’s configuration is not there yet, and that is told': {
+    request: read('grub/grub.cfg-01-52-54-00-00-00-01'),
+    answer: {
+      serve: 'nothing',
+      refusal: 'unknown-file',
+      code: 1,
+      changes: [{ event: { kind: 'file-refused' } }]
+    }
+  },
+  'a name with the end of the DHCP options at its end': {
+    request: read('undionly.kpxe\xff'),
+    answer: { serve: 'loader', name: 'undionly.kpxe' }
+  },
   'an active machine gets no loader': {
     request: read('snponly.efi'),
     facts: ACTIVE,
@@ -107,4 +124,25 @@ t.test('names', async (t) => {
   t.equal(loaderName('a\\b/C.EFI'), 'c.efi')
   t.equal(loaderName('c.efi'), 'c.efi')
   t.equal(loaderName('a/'), '')
+})
+
+t.test('who may be answered at all', async (t) => {
+  const ip = '192.0.2.100'
+  t.equal(mayAnswer(ip, aPort(), aLease()), true)
+  t.equal(mayAnswer(ip, aPort(), aLease({ expiresAt: 1 })), true, 'a ROM does not renew its lease')
+  t.equal(mayAnswer(ip, null, aLease()), false, 'not enrolled')
+  t.equal(mayAnswer(ip, aPort(), null), false, 'no lease: somebody else may sit there')
+  t.equal(mayAnswer(ip, aPort(), aLease({ state: 'declined' })), false)
+  t.equal(mayAnswer(ip, aPort(), aLease({ state: 'released' })), false)
+  t.equal(mayAnswer(ip, aPort(), aLease({ mac: '52:54:00:00:00:02' })), false, 'another’s lease')
+})
+
+t.test('the MTU on the way', async (t) => {
+  const subnets = [
+    { cidr: '192.0.2.0/24', mtu: 1400 },
+    { cidr: '198.51.100.0/24', mtu: null }
+  ]
+  t.equal(pathMtu('192.0.2.7', subnets), 1400)
+  t.equal(pathMtu('198.51.100.7', subnets), 1500)
+  t.equal(pathMtu('203.0.113.7', subnets), 1500)
 })

@@ -7,7 +7,7 @@ import fc from 'fast-check'
 import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import { openBootFiles } from '../../../services/boot/files.ts'
-import { buildBoot, startBoot, type Routes } from '../../../services/boot/server.ts'
+import { buildBoot, startBoot, type BootDeps, type Routes } from '../../../services/boot/server.ts'
 import { metadataRoutes } from '../../../services/metadata/routes.ts'
 import { bootPlan } from '../../../src/decide/gate.ts'
 import { decideTftp } from '../../../src/decide/tftp.ts'
@@ -252,9 +252,9 @@ t.test('for every state and every path: served implies allowed', async (t) => {
 
 // --- over a real socket, with curl ------------------------------------------------------------------------------------
 
-async function listening(t: Test, given: Given) {
+async function listening(t: Test, given: Given, more: Partial<BootDeps> = {}) {
   const server = await aServer(t, given)
-  const boot = await startBoot({ ...server.bootDeps, listen: { host: '127.0.0.1', port: 0 } })
+  const boot = await startBoot({ ...server.bootDeps, ...more, listen: { host: '127.0.0.1', port: 0 } })
   t.teardown(() => boot.close())
   const base = `http://127.0.0.1:${boot.port}`
   const curl = async (...args: string[]) =>
@@ -285,7 +285,7 @@ t.test('curl: whole, resumed, headers only, unchanged', async (t) => {
 t.test('many at once, each whole', async (t) => {
   const { base, curl, settings, ramdisk } = await listening(t, RAMDISK_WINDOW)
   const got = await Promise.all(
-    Array.from({ length: 40 }, () => curl(`${base}/boot/ramdisk/${settings.ramdisk}`))
+    Array.from({ length: 30 }, () => curl(`${base}/boot/ramdisk/${settings.ramdisk}`))
   )
   t.ok(got.every((bytes) => bytes.equals(ramdisk)))
 })
@@ -302,6 +302,47 @@ t.test('a client that goes away in the middle harms nobody', async (t) => {
     })
   t.ok((await curl(`${base}/boot/kernel/${settings.kernel}`)).equals(kernel))
   t.same(events(), ['file-served http:kernel'], 'only what was taken whole is told')
+})
+
+t.test('one machine has 32 connections, and no more', async (t) => {
+  const { boot } = await listening(t, RAMDISK_WINDOW)
+  const open = await Promise.all(
+    Array.from(
+      { length: 40 },
+      () =>
+        new Promise<boolean>((resolve) => {
+          const socket = connect(boot.port, '127.0.0.1')
+          t.teardown(() => void socket.destroy())
+          socket.on('error', () => {})
+          socket.once('close', () => resolve(false))
+          socket.once('connect', () => setTimeout(() => resolve(!socket.destroyed), 1000))
+          socket.resume()
+        })
+    )
+  )
+  t.equal(open.filter(Boolean).length, 32)
+})
+
+t.test('when too many load, a machine is told its place and when to ask again', async (t) => {
+  const admission = { loading: 1, holdMilliseconds: 200 }
+  const { base, boot, curl, settings, kernel } = await listening(t, RAMDISK_WINDOW, { admission })
+  const ramdisk = `/boot/ramdisk/${settings.ramdisk}`
+  const first = connect(boot.port, '127.0.0.1', () =>
+    first.write(`GET ${ramdisk} HTTP/1.1\r\nHost: x\r\n\r\n`)
+  )
+  first.on('error', () => {})
+  await new Promise((resolve) => first.once('readable', resolve))
+  const busy = await fetch(base + ramdisk)
+  t.equal(busy.status, 503)
+  t.match(Number(busy.headers.get('retry-after')), 1)
+  t.match(await busy.json(), { code: 'busy', message: /number 1 in the queue/ })
+  t.equal((await fetch(base + ramdisk, { method: 'HEAD' })).status, 200, 'to look is free')
+  t.equal((await fetch(`${base}/boot/script?mac=${MAC}`)).status, 200, 'small answers are not delayed')
+  first.destroy()
+  t.ok(
+    (await curl('--retry', '3', `${base}/boot/kernel/${settings.kernel}`)).equals(kernel),
+    'then it is let in'
+  )
 })
 
 t.test('slow headers are cut off', { timeout: 40_000 }, async (t) => {

@@ -1,24 +1,16 @@
 import { execFile } from 'node:child_process'
-import { createSocket, type RemoteInfo, type Socket } from 'node:dgram'
-import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
+import { readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
-import { loadLoaders, type Loaders } from '../../../services/tftp/loaders.ts'
-import { startTftp } from '../../../services/tftp/server.ts'
-import { decodeTftp, encodeTftp, type TftpPacket } from '../../../src/wire/tftp.ts'
-import { aPlace, RAMDISK_WINDOW, sha256, type Given } from '../../support/machine-facing.ts'
+import { loadLoaders } from '../../../services/tftp/loaders.ts'
+import { RAMDISK_WINDOW, sha256 } from '../../support/machine-facing.ts'
+import { seededRandom } from '../../support/mutate.ts'
+import { content } from './content.ts'
+import { aClient, aServer, read, type Client } from './serving.ts'
 
 const run = promisify(execFile)
-
-/** Content in which no block is like another. */
-function content(size: number): Buffer {
-  const bytes = Buffer.alloc(size)
-  for (let offset = 0; offset + 4 <= size; offset += 4)
-    bytes.writeUInt32LE(Math.imul(offset, 2654435761) >>> 0, offset)
-  return bytes
-}
 
 const SIZES: Record<string, number> = {
   'empty.efi': 0,
@@ -26,25 +18,14 @@ const SIZES: Record<string, number> = {
   'below.efi': 511,
   'block.efi': 512,
   'above.efi': 513,
-  'mib.efi': 2 ** 20,
-  'rollover.efi': 40 * 2 ** 20
+  'mib.efi': 2 ** 20
 }
+const MIB = { 'mib.efi': 2 ** 20 }
+const ONE = { 'one.efi': 1 }
+const got = (name: string) => sha256(content(SIZES[name] as number))
 
-async function aServer(t: Test, given: Given = RAMDISK_WINDOW, only?: string[]) {
-  const place = aPlace(t, given)
-  const loaders: Loaders = new Map(
-    Object.entries(SIZES)
-      .filter(([name]) => !only || only.includes(name))
-      .map(([name, size]) => [name, { bytes: content(size), sha256: '' }])
-  )
-  const socket = createSocket('udp4')
-  socket.bind(0, '127.0.0.1')
-  await once(socket, 'listening')
-  const { port } = socket.address()
-  const tftp = startTftp({ ...place.deps, socket, address: '127.0.0.1', loaders, settings: place.settings })
-  t.teardown(() => tftp.close())
-  return { ...place, tftp, port, loaders }
-}
+/** Events are told a moment later. */
+const told = () => sleep(120)
 
 /** tftp-hpa's client; the path of what it got. */
 async function hpa(t: Test, port: number, file: string, mode = 'binary'): Promise<Buffer> {
@@ -59,11 +40,11 @@ async function hpa(t: Test, port: number, file: string, mode = 'binary'): Promis
 }
 
 t.test('the tftp-hpa client gets every size, 512 bytes a block', { timeout: 100_000 }, async (t) => {
-  const { port, loaders, events } = await aServer(t)
+  const { port, events } = await aServer(t, SIZES)
   for (const name of Object.keys(SIZES)) {
-    const got = await hpa(t, port, name)
-    t.equal(sha256(got), sha256(loaders.get(name)?.bytes as Buffer), `${name}: every byte`)
+    t.equal(sha256(await hpa(t, port, name)), got(name), `${name}: every byte`)
   }
+  await told()
   t.same(
     events().filter((line) => line.startsWith('file-served')),
     Object.keys(SIZES).map((name) => `file-served tftp:${name}`)
@@ -71,21 +52,130 @@ t.test('the tftp-hpa client gets every size, 512 bytes a block', { timeout: 100_
 })
 
 t.test('curl gets every size with options', { timeout: 100_000 }, async (t) => {
-  const { port, loaders } = await aServer(t)
+  const { port } = await aServer(t, SIZES)
   // curl 7.88 itself fails on an empty file, with every server.
   for (const name of Object.keys(SIZES).filter((name) => name !== 'empty.efi'))
-    for (const size of name === 'rollover.efi' ? ['512'] : ['512', '1428', '65464']) {
+    for (const size of ['512', '1428', '65464']) {
       const { stdout } = await run(
         'curl',
         ['-sS', '--max-time', '60', '--tftp-blksize', size, `tftp://127.0.0.1:${port}/${name}`],
         { encoding: 'buffer', maxBuffer: 2 ** 27 }
       )
-      t.equal(sha256(stdout), sha256(loaders.get(name)?.bytes as Buffer), `${name}, blocks of ${size}`)
+      t.equal(sha256(stdout), got(name), `${name}, blocks of ${size}`)
     }
 })
 
+t.test('atftp gets every size, with windows and without, however transfers are carried', async (t) => {
+  const ways = {
+    'in threads': {},
+    'in one thread': { oneThread: true },
+    'from one port': { singlePort: true }
+  }
+  for (const [way, more] of Object.entries(ways)) {
+    const { port } = await aServer(t, SIZES, RAMDISK_WINDOW, more)
+    for (const name of Object.keys(SIZES))
+      for (const asked of [[], ['blksize 1468'], ['blksize 1468', 'windowsize 8'], ['windowsize 64']]) {
+        const to = join(t.testdir({}), 'got')
+        const options = asked.flatMap((option) => ['--option', option])
+        const rest = ['-g', '-r', name, '-l', to, '127.0.0.1', String(port)]
+        await run('atftp', [...options, ...rest], { timeout: 20_000 })
+        const what = `${name}, ${asked.join(', ') || 'no options'}, ${way}`
+        t.equal(sha256(readFileSync(to)), got(name), what)
+      }
+  }
+})
+
+t.test('block numbers go on at 0 after 65535', async (t) => {
+  const { port } = await aServer(t, { 'long.efi': 66_000 * 8 + 3 })
+  const to = join(t.testdir({}), 'got')
+  const options = ['--option', 'blksize 8', '--option', 'windowsize 64']
+  await run('atftp', [...options, '-g', '-r', 'long.efi', '-l', to, '127.0.0.1', String(port)])
+  t.equal(sha256(readFileSync(to)), sha256(content(66_000 * 8 + 3)))
+})
+
+t.test('a thousand names that try to get out get nothing, and quickly', async (t) => {
+  const { port, tftp, dataDir } = await aServer(t, ONE)
+  const canary = join(dataDir, 'canary')
+  writeFileSync(canary, 'CANARY')
+  symlinkSync(canary, join(dataDir, 'link.efi'))
+  const client = await aClient(t)
+  let answered = 0
+  for (const name of hostileNames(canary, 1000)) {
+    client.send(Buffer.concat([Buffer.from([0, 1]), name, Buffer.from('\0octet\0')]), port)
+    const answer = await client.next()
+    if (answer?.packet.op !== 'error') return void t.fail(`${name.toString('latin1')}: ${answer?.packet.op}`)
+    answered++
+  }
+  t.equal(answered, 1000)
+  t.equal(tftp.transfers(), 0)
+  t.equal(await client.next(50), null, 'and nothing else')
+})
+
+/** Names that mean the canary, or would break a server that joins, decodes or expands them; seeded. */
+function hostileNames(canary: string, count: number): Buffer[] {
+  const random = seededRandom(5)
+  const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)] as T
+  const ups = [
+    '../',
+    '..\\',
+    './../',
+    '%2e%2e/',
+    '%252e%252e%252f',
+    '..%c0%af',
+    '\xc0\xae\xc0\xae/',
+    '....//',
+    '..;/'
+  ]
+  const roots = [
+    '',
+    '/',
+    '//',
+    'C:\\',
+    '\\\\?\\',
+    'file://',
+    '/proc/self/root',
+    '/dev/fd/',
+    '~root/',
+    'one.efi/'
+  ]
+  const ends = [
+    '',
+    '%00.efi',
+    '\\',
+    '/.',
+    '::$DATA',
+    '.efi',
+    '|id',
+    ';id',
+    '$(id)',
+    '`id`',
+    '\n',
+    '\xff\xfe',
+    ' '
+  ]
+  const targets = [
+    canary,
+    canary.slice(1),
+    'link.efi',
+    'seedling.db',
+    'secret.key',
+    'etc/passwd',
+    'dev/zero',
+    'CON',
+    '-rf',
+    '*',
+    '{a,b}'
+  ]
+  return Array.from({ length: count }, (_, index) => {
+    if (index % 50 === 0)
+      return Buffer.alloc(1 + Math.floor(random() * 1900), pick(['a', '/', '.', '\xff', '%']), 'latin1')
+    const name = pick(roots) + pick(ups).repeat(Math.floor(random() * 12)) + pick(targets) + pick(ends)
+    return Buffer.from(name, 'latin1')
+  })
+}
+
 t.test('iPXE’s own script, as text, and refusals as clients see them', async (t) => {
-  const { port, set, events } = await aServer(t, RAMDISK_WINDOW, ['one.efi'])
+  const { port, set, events } = await aServer(t, ONE)
   t.match(String(await hpa(t, port, 'autoexec.ipxe')), /^#!ipxe\n[^]*seedling\.token/)
   await t.rejects(hpa(t, port, 'missing.efi'), { message: /no such file/ })
   await t.rejects(
@@ -94,59 +184,37 @@ t.test('iPXE’s own script, as text, and refusals as clients see them', async (
     }),
     { message: /nothing may be written/ }
   )
+  await told()
   t.same(events(), ['script-served ramdisk', 'file-refused tftp:unknown-file', 'file-refused tftp:write'])
   set({ order: null })
   await t.rejects(hpa(t, port, 'one.efi'), { message: /no order for this machine/ })
-  set({ ...RAMDISK_WINDOW, port: { reservedIp: '127.0.0.7' } })
-  await t.rejects(hpa(t, port, 'one.efi'), { message: /not enrolled/ })
-  t.same(events(), [], 'a stranger leaves no trace')
 })
 
-// --- a client made by hand --------------------------------------------------------------------------------------------
-
-type Client = {
-  socket: Socket
-  send(packet: TftpPacket | Buffer, port: number): void
-  /** The next datagram, or null after `milliseconds`. */
-  next(milliseconds?: number): Promise<{ packet: TftpPacket; from: RemoteInfo } | null>
-}
-
-async function aClient(t: Test): Promise<Client> {
-  const socket = createSocket('udp4')
-  socket.bind(0, '127.0.0.1')
-  await once(socket, 'listening')
-  t.teardown(() => new Promise<void>((resolve) => socket.close(() => resolve())))
-  const heard: { packet: TftpPacket; from: RemoteInfo }[] = []
-  let wake: (() => void) | null = null
-  socket.on('message', (bytes, from) => {
-    heard.push({ packet: decodeTftp(bytes), from })
-    wake?.()
-  })
-  return {
-    socket,
-    send: (packet, port) =>
-      socket.send(Buffer.isBuffer(packet) ? packet : encodeTftp(packet), port, '127.0.0.1'),
-    async next(milliseconds = 500) {
-      if (heard.length === 0)
-        await new Promise<void>((resolve) => {
-          const timer = setTimeout(resolve, milliseconds)
-          wake = () => (clearTimeout(timer), resolve())
-        })
-      wake = null
-      return heard.shift() ?? null
+t.test('to an address that no enrolled machine holds nothing is sent', async (t) => {
+  const { port, set, deps, tftp, events } = await aServer(t, MIB)
+  const strangers: Record<string, () => void> = {
+    'nobody’s address': () => set({ ...RAMDISK_WINDOW, port: { reservedIp: '127.0.0.7' } }),
+    'no lease': () => {
+      set(RAMDISK_WINDOW)
+      deps.store.db.prepare('DELETE FROM lease').run()
     }
   }
-}
-
-const read = (file: string, asked: Record<string, string> = {}): TftpPacket => ({
-  op: 'read',
-  file,
-  mode: 'octet',
-  options: new Map(Object.entries(asked))
+  for (const [name, become] of Object.entries(strangers)) {
+    become()
+    const client = await aClient(t)
+    client.send(read('mib.efi', { blksize: '1468' }), port)
+    client.send(read('missing.efi'), port)
+    client.send({ op: 'write', file: 'x', mode: 'octet', options: new Map() }, port)
+    client.send({ op: 'ack', block: 1 }, port)
+    client.send(Buffer.from('0001', 'hex'), port)
+    t.equal(await client.next(300), null, name)
+    t.equal(tftp.transfers(), 0)
+    t.same(events(), [], 'and leaves no trace')
+  }
 })
 
 t.test('a size probe, then the load, from the same port', async (t) => {
-  const { port, tftp, events } = await aServer(t, RAMDISK_WINDOW, ['mib.efi'])
+  const { port, tftp, events } = await aServer(t, MIB)
   const client = await aClient(t)
   client.send(read('mib.efi', { tsize: '0', blksize: '1468' }), port)
   const probe = await client.next()
@@ -161,25 +229,8 @@ t.test('a size probe, then the load, from the same port', async (t) => {
   t.same(events(), [], 'neither is a file served')
 })
 
-t.test('another conversation’s packets do not disturb a transfer', async (t) => {
-  const { port } = await aServer(t, RAMDISK_WINDOW, ['mib.efi'])
-  const [client, intruder] = [await aClient(t), await aClient(t)]
-  client.send(read('mib.efi'), port)
-  const first = await client.next()
-  t.match(first?.packet, { op: 'data', block: 1 })
-  const transfer = first?.from.port as number
-  intruder.send({ op: 'ack', block: 1 }, transfer)
-  t.match((await intruder.next())?.packet, { op: 'error', code: 5 })
-  intruder.send({ op: 'error', code: 0, message: 'die' }, transfer)
-  t.equal(await intruder.next(200), null, 'an error is not answered')
-  client.send(Buffer.from([4]), transfer)
-  client.send(Buffer.alloc(0), transfer)
-  client.send({ op: 'ack', block: 1 }, transfer)
-  t.match((await client.next())?.packet, { op: 'data', block: 2 }, 'and goes on')
-})
-
 t.test('the request sent again starts no second transfer', async (t) => {
-  const { port, tftp } = await aServer(t, RAMDISK_WINDOW, ['mib.efi'])
+  const { port, tftp } = await aServer(t, MIB)
   const client = await aClient(t)
   for (let time = 0; time < 3; time++) client.send(read('mib.efi'), port)
   t.match((await client.next())?.packet, { op: 'data', block: 1 })
@@ -191,12 +242,12 @@ t.test(
   'who never answers gets three datagrams and holds at most four transfers',
   { timeout: 20_000 },
   async (t) => {
-    const { port, tftp } = await aServer(t, RAMDISK_WINDOW, ['mib.efi'])
+    const { port, tftp } = await aServer(t, MIB)
     const clients = await Promise.all(Array.from({ length: 6 }, () => aClient(t)))
     for (const client of clients) client.send(read('mib.efi', { tsize: '0' }), port)
-    await new Promise((resolve) => setTimeout(resolve, 200))
+    await sleep(200)
     t.equal(tftp.transfers(), 4)
-    await new Promise((resolve) => setTimeout(resolve, 7500))
+    await sleep(7500)
     t.equal(tftp.transfers(), 0, 'all given up')
     let heard = 0
     while (await (clients[5] as Client).next(50)) heard++
@@ -205,7 +256,7 @@ t.test(
 )
 
 t.test('malformed requests are answered once, errors never', async (t) => {
-  const { port, tftp } = await aServer(t, RAMDISK_WINDOW, ['one.efi'])
+  const { port, tftp } = await aServer(t, ONE)
   const client = await aClient(t)
   const answered = ['0001', '000161', '00ff', '00', '0004 0001', '0003 0001 00']
   for (const hex of answered) {
@@ -220,21 +271,25 @@ t.test('malformed requests are answered once, errors never', async (t) => {
   t.equal(tftp.transfers(), 0)
 })
 
-t.test('a client that loses big blocks gets small ones next time', { timeout: 60_000 }, async (t) => {
-  const { port } = await aServer(t, RAMDISK_WINDOW, ['mib.efi'])
+t.test('a client that loses big blocks gets smaller ones next time', { timeout: 60_000 }, async (t) => {
+  const { port } = await aServer(t, MIB)
+  const asked = read('mib.efi', { blksize: '65464' })
+  for (const blksize of ['1468', '1024', '512', '512']) {
+    const client = await aClient(t)
+    client.send(asked, port)
+    const first = await client.next()
+    t.match(first?.packet, { op: 'option-ack', options: new Map([['blksize', blksize]]) })
+    client.send({ op: 'ack', block: 0 }, first?.from.port as number)
+    // As if no block arrived; then the client begins anew, without a word, from another port.
+    for (let send = 0; send < 3; send++) t.match((await client.next())?.packet, { op: 'data', block: 1 })
+  }
+})
+
+t.test('blocks are no larger than the path carries', async (t) => {
+  const { port } = await aServer(t, MIB, RAMDISK_WINDOW, { mtu: () => 1300 })
   const client = await aClient(t)
-  const asked = read('mib.efi', { blksize: '1468' })
-  client.send(asked, port)
-  const first = await client.next()
-  t.match(first?.packet, { op: 'option-ack', options: new Map([['blksize', '1468']]) })
-  client.send({ op: 'ack', block: 0 }, first?.from.port as number)
-  // As if no block arrived; then the client begins anew.
-  for (let block = 0; block < 3; block++) t.match((await client.next(2000))?.packet, { op: 'data', block: 1 })
-  const again = await aClient(t)
-  client.send({ op: 'error', code: 0, message: 'timed out' }, first?.from.port as number)
-  await new Promise((resolve) => setTimeout(resolve, 50))
-  again.send(asked, port)
-  t.match((await again.next())?.packet, { op: 'option-ack', options: new Map([['blksize', '512']]) })
+  client.send(read('mib.efi', { blksize: '1468' }), port)
+  t.match((await client.next())?.packet, { options: new Map([['blksize', '1268']]) })
 })
 
 t.test('loaders', async (t) => {

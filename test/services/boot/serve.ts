@@ -1,0 +1,73 @@
+// The machine-facing HTTP service in a process of its own, to be timed: the real store with a machine in its ramdisk window at each address. Argument:
+// JSON of `Serve`. Logs "listening" with the paths of its files; ends when its stdin does.
+
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { monitorEventLoopDelay } from 'node:perf_hooks'
+import pino from 'pino'
+import { imagePath, openBootFiles } from '../../../services/boot/files.ts'
+import { startBoot } from '../../../services/boot/server.ts'
+import { createApply } from '../../../services/store/apply.ts'
+import { createFacts } from '../../../services/store/facts.ts'
+import { openStore } from '../../../services/store/open.ts'
+import { enrolRoom } from '../../support/room.ts'
+
+export type Serve = {
+  address: string
+  port: number
+  /** Paths of files. */
+  kernel: string
+  ramdisk: string
+  /** Path and sha256 of a chunk. */
+  chunk: { path: string; sha256: string }
+  clients: string[]
+}
+
+const serve = JSON.parse(process.argv[2] ?? '') as Serve
+const dataDir = mkdtempSync(join(tmpdir(), 'seedling-boot-'))
+const store = openStore(dataDir)
+const facts = createFacts(store)
+const apply = createApply(store)
+const log = pino({ level: 'info' }, pino.destination({ fd: 1, sync: true }))
+enrolRoom(store, apply, serve.clients)
+const chunk = imagePath(dataDir, 'chunks', serve.chunk.sha256)
+mkdirSync(dirname(chunk), { recursive: true })
+symlinkSync(serve.chunk.path, chunk)
+const files = await openBootFiles(serve)
+const boot = await startBoot({
+  store,
+  facts,
+  apply,
+  log: log.child({}, { level: 'warn' }),
+  now: Date.now,
+  dataDir,
+  files,
+  loaders: new Map(),
+  settings: {
+    url: `http://${serve.address}`,
+    kernel: files.kernel.sha256,
+    ramdisk: files.ramdisk.sha256,
+    console: [],
+    kernelArguments: []
+  },
+  routes: [],
+  listen: { host: serve.address, port: serve.port }
+})
+const delay = monitorEventLoopDelay({ resolution: 2 })
+delay.enable()
+const paths = {
+  kernel: `/boot/kernel/${files.kernel.sha256}`,
+  ramdisk: `/boot/ramdisk/${files.ramdisk.sha256}`,
+  chunk: `/images/chunks/${serve.chunk.sha256}`
+}
+log.info({ paths }, 'listening')
+process.stdin.resume()
+process.stdin.on('end', () => {
+  void boot.close().then(async () => {
+    log.info({ rss: process.memoryUsage().rss, loopP99: delay.percentile(99) / 1e6 }, 'closed')
+    await files.close()
+    store.close()
+    rmSync(dataDir, { recursive: true })
+  })
+})

@@ -50,9 +50,6 @@ export const deployment: Ways = {
     'HEAD /boot/loader/snponly.efi',
     'GET /boot/loader/snponly.efi',
     'GET /boot/loader/autoexec.ipxe',
-    'GET /autoexec.ipxe',
-    dhcp('iPXE', script),
-    'GET /boot/script',
     ...ramdisk,
     ...instance
   ]

@@ -20,12 +20,12 @@ export type InheritedSockets = ReadonlyMap<SocketName, number>
 
 /**
  * What is heard and what is answered with. `send` is bound to our address, so that answers carry it as their source. `filter`: runs a
- * program (src/wire/socket-filter.ts) over all that comes, null none; only with koffi, and not on the clients' port.
+ * program (src/wire/socket-filter.ts) over all that comes, null none, and tells whether the kernel took it; only with koffi, and not on the clients' port.
  */
 export type DatagramSockets = {
   receive: dgram.Socket[]
   send: dgram.Socket
-  filter?: (program: Buffer | null) => void
+  filter?: (program: Buffer | null) => boolean
 }
 
 export type Link = { interface: string; address: Ip }
@@ -234,9 +234,7 @@ async function bindToDevice(
 function filterOf(native: Native | null, client: boolean, fds: number[]): Pick<DatagramSockets, 'filter'> {
   if (!native || client) return {}
   return {
-    filter(program) {
-      for (const fd of fds) native.filter(fd, program)
-    }
+    filter: (program) => fds.every((fd) => native.filter(fd, program))
   }
 }
 

@@ -22,8 +22,8 @@ export type Native = {
   openPair(link: Link, port: number, shared: boolean): [number, number]
   /** The device a socket is bound to; empty: none. */
   boundDevice(fd: number): string
-  /** Lets the kernel run a program (src/wire/socket-filter.ts) over what comes, in place of the one before; null: none. */
-  filter(fd: number, program: Buffer | null): void
+  /** Lets the kernel run a program (src/wire/socket-filter.ts) over what comes, in place of the one before; null: none. False: it does not take this one. */
+  filter(fd: number, program: Buffer | null): boolean
 }
 
 const AF_INET = 2
@@ -112,15 +112,12 @@ export async function loadNative(): Promise<Native | null> {
       return name.toString('latin1', 0, length[0]).replace(/\0.*$/, '')
     },
     filter(fd, program) {
-      if (!program) {
-        set(fd, SO_DETACH_FILTER, 0)
-        return
-      }
+      if (!program) return set(fd, SO_DETACH_FILTER, 0)
       // struct sock_fprog: how many instructions of eight bytes, and where they are.
       const header = Buffer.alloc(16)
       header.writeUInt16LE(program.length / 8)
       header.writeBigUInt64LE(BigInt(koffi.address(program)), 8)
-      set(fd, SO_ATTACH_FILTER, header)
+      return set(fd, SO_ATTACH_FILTER, header)
     }
   }
 }

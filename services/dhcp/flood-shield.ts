@@ -3,7 +3,7 @@
 // socket's room is left to enrolled machines.
 
 import type { Logger } from 'pino'
-import { strangersByLot } from '../../src/wire/socket-filter.ts'
+import { FILTER_KEYS, strangersByLot } from '../../src/wire/socket-filter.ts'
 import type { Mac } from '../../src/wire/address.ts'
 
 export type FloodShield = {
@@ -18,7 +18,7 @@ export type FloodShieldDeps = {
   /** Strangers' packets that are looked into in a second. */
   perSecond: number
   /** Of the sockets (`DatagramSockets`); absent: without koffi there is no filter, only the first bound. */
-  filter?: ((program: Buffer | null) => void) | undefined
+  filter?: ((program: Buffer | null) => boolean) | undefined
   /** Whose packets always come through; asked again every second, for who is enrolled meanwhile. */
   enrolled: () => Iterable<Mac>
   log: Logger
@@ -44,8 +44,12 @@ export function createFloodShield({ perSecond, filter, enrolled, log }: FloodShi
     if (share === 1) log.warn({ moreThan: perSecond }, 'a flood from machines that are not enrolled')
     share /= STEP
     second.strangers = 0
-    filter(strangersByLot(enrolled(), share))
+    letIn()
     timer ??= setInterval(look, SECOND).unref()
+  }
+
+  function letIn(): void {
+    FILTER_KEYS.some((most) => filter?.(strangersByLot(enrolled(), share, most)))
   }
 
   let passed = 0
@@ -53,7 +57,7 @@ export function createFloodShield({ perSecond, filter, enrolled, log }: FloodShi
     // Half a step below the bound, so that a steady flood does not make the share swing.
     if (passed < perSecond / STEP / 2) share = Math.min(1, share * STEP)
     passed = 0
-    if (share < 1) filter?.(strangersByLot(enrolled(), share))
+    if (share < 1) letIn()
     else lower()
   }
 

@@ -4,8 +4,11 @@
 import { macToBytes, type Mac } from './address.ts'
 
 const INSTRUCTION_BYTES = 8
-/** BPF_MAXINSNS is 4096; this leaves room for the search tree around the comparisons. */
-const MOST_KEYS = 3500
+/**
+ * How many addresses a program may compare with, the best first. BPF_MAXINSNS is 4096, and the search tree needs some; a kernel with a smaller
+ * net.core.optmem_max (20 KiB was usual up to Linux 6.7) takes less.
+ */
+export const FILTER_KEYS = [3500, 800, 200] as const
 /** How far a conditional jump reaches (its distance is one byte) bounds how many keys can share one way out. */
 const KEYS_A_LEAF = 64
 /** On a UDP socket the program sees the datagram from its UDP header on. */
@@ -44,14 +47,14 @@ export const notOurOwn = (): Buffer =>
 
 /**
  * For a DHCP socket on which strangers flood: lets through every message whose `chaddr` ends as one of `macs` does, and of the
- * others only `share` (0 to 1), drawn by lot. It looks at the last four bytes of the address, and where there are too many addresses for a program,
+ * others only `share` (0 to 1), drawn by lot. It looks at the last four bytes of the address, and where there are more than `most` addresses,
  * at fewer bits of them: a stranger may be taken for a friend, never a friend for a stranger.
  */
-export function strangersByLot(macs: Iterable<Mac>, share: number): Buffer {
+export function strangersByLot(macs: Iterable<Mac>, share: number, most: number = FILTER_KEYS[0]): Buffer {
   const ends = [...macs].map((mac) => macToBytes(mac).readUInt32BE(2))
   let bits = 0
   let keys = sortedOnce(ends)
-  while (keys.length > MOST_KEYS) {
+  while (keys.length > most) {
     bits++
     keys = sortedOnce(keys.map((key) => key >>> 1))
   }

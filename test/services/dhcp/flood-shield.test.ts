@@ -19,6 +19,7 @@ function aShield(t: Test, how: Partial<FloodShieldDeps> = {}) {
     filter(program) {
       programs++
       filtered = program !== null
+      return true
     },
     ...how
   })
@@ -73,6 +74,21 @@ t.test('who is enrolled during a flood is let in from then on', async (t) => {
   const before = asked.length
   come(50_000, 3)
   t.equal(asked.length - before, 3, 'asked every second')
+})
+
+t.test('a kernel with little room for programs gets a smaller one', async (t) => {
+  const taken: number[] = []
+  const enrolled = Array.from({ length: 3000 }, (_, index) => `52:54:00:00:${(index >> 8).toString(16).padStart(2, '0')}:${(index & 255).toString(16).padStart(2, '0')}`) // prettier-ignore
+  const { come } = aShield(t, {
+    enrolled: () => enrolled,
+    filter(program) {
+      if (program && program.length > 8192) return false
+      if (program) taken.push(program.length)
+      return true
+    }
+  })
+  come(50_000, 1)
+  t.ok(taken.length > 0 && taken.every((bytes) => bytes > 4000), `${taken.join(' ')}`)
 })
 
 t.test('without a filter no more than the bound is looked into', async (t) => {

@@ -59,7 +59,8 @@ writeFileSync(
     network: {
       ...{ interface: 'lan', address: SERVER },
       subnets: [{ cidr: '10.20.0.0/16', pool: { start: '10.20.1.0', end: '10.20.100.255' } }],
-      dhcp: { exclusive: false }
+      // One host with one MAC has all the machines' addresses: it would be taken for somebody who uses them.
+      dhcp: { exclusive: false, probeConflicts: false }
     },
     api: { socket: join(folder, 'api.sock') },
     boot: { kernel: files.kernel, ramdisk: files.ramdisk, loaders },

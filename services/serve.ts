@@ -2,10 +2,13 @@
 // service needs of another is handed over here and nowhere else.
 
 import { randomBytes } from 'node:crypto'
+import { networkInterfaces } from 'node:os'
 import { parseArgs } from 'node:util'
 import { machineUrl, type BootSettings } from '../src/decide/boot-file.ts'
+import { METADATA_ADDRESS } from '../src/decide/dhcp-reply.ts'
 import { bmcAccess } from '../src/domain/bmc-access.ts'
 import { AppError } from '../src/domain/error.ts'
+import type { Ip } from '../src/wire/address.ts'
 import { startApi } from './api/server.ts'
 import { startBmcs } from './bmc/bmcs.ts'
 import { agentRoutes } from './boot/agent.ts'
@@ -27,6 +30,7 @@ import { loadLoaders } from './tftp/loaders.ts'
 import { startTftp } from './tftp/server.ts'
 
 const TFTP_PORT = 69
+const METADATA_PORT = 80
 const PROXY_DHCP_PORT = 4011
 const ADDRESS_PATIENCE_MILLISECONDS = 3000
 
@@ -88,7 +92,12 @@ export async function serve(args: string[]): Promise<void> {
     loaders,
     settings,
     routes: [agentRoutes({ ...common, token, limits, url, wake }), metadataRoutes({ ...common, url, wake })],
-    listen: listenOptions('http', { host: address, port: config.http.port }, inherited)
+    listen: listenOptions('http', { host: address, port: config.http.port }, inherited),
+    // Where clouds have their metadata service, and where our leases route it to (option 121). What systemd passed hears it already.
+    metadata:
+      inherited.has('http') || !hasAddress(METADATA_ADDRESS)
+        ? null
+        : { host: METADATA_ADDRESS, port: METADATA_PORT }
   })
   const tftp = await startTftp({
     ...common,
@@ -144,6 +153,9 @@ export async function serve(args: string[]): Promise<void> {
   }
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void stop(signal))
 }
+
+const hasAddress = (ip: Ip): boolean =>
+  Object.values(networkInterfaces()).some((addresses) => addresses?.some(({ address }) => address === ip))
 
 function configFile(args: string[]): string {
   try {

@@ -5,6 +5,7 @@
 //                               └───bmc0 198.18.0.1── 198.18.0.11, .12, … (one address per BMC)
 import { readdirSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { METADATA_ADDRESS } from '../../src/decide/dhcp-reply.ts'
 import type { RackPlan } from './plan.ts'
 import { inNamespace, run } from './process.ts'
 
@@ -47,6 +48,7 @@ export function buildNetwork(rack: RackPlan): void {
     ipIn(seed.namespace, `address add ${address}/${prefix} dev ${link}`)
     ipIn(seed.namespace, `link set ${link} up`)
   }
+  ipIn(seed.namespace, `address add ${METADATA_ADDRESS}/32 dev ${seed.lan.link}`)
 
   function cable(seedEnd: string, namespace: string, otherEnd: string): void {
     ipIn(seed.namespace, `link add ${seedEnd} type veth peer name ${otherEnd} netns ${namespace}`)

@@ -1,6 +1,7 @@
 // The one HTTP port that machines see: scripts, kernel, ramdisk, loaders and image content; the agent's calls and the instances'
 // metadata are mounted on it. Who asks is who owns the source address, so whatever came through a proxy is turned away.
 
+import { createServer } from 'node:net'
 import Fastify, {
   LogController,
   type FastifyBaseLogger,
@@ -265,17 +266,20 @@ export function buildBoot(deps: BootDeps): FastifyInstance {
   return app
 }
 
-/** Serves where `listen` says; port 0 is any free one. AppError `bad-config` when the place is taken. */
+/** Serves where `listen` says, port 0 is any free one, and at `metadata` too. AppError `bad-config` when a place is taken. */
 export async function startBoot(
-  deps: BootDeps & { listen: ListenOptions }
+  deps: BootDeps & { listen: ListenOptions; metadata?: ListenOptions | null }
 ): Promise<{ port: number; close(): Promise<void> }> {
   const app = buildBoot(deps)
   await app.ready()
   await listenStream(app.server, deps.listen)
+  const metadata = deps.metadata ? createServer((socket) => app.server.emit('connection', socket)) : null
+  if (metadata && deps.metadata) await listenStream(metadata, deps.metadata)
   const address = app.server.address()
   return {
     port: typeof address === 'object' && address ? address.port : 0,
     close: async () => {
+      metadata?.close()
       await app.close()
       app.server.closeAllConnections()
     }

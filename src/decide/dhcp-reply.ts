@@ -52,7 +52,8 @@ export function leaseTimes(seconds: number): DhcpOptions {
   }
 }
 
-const METADATA: Ip = '169.254.169.254'
+/** Where instances of any cloud ask for their metadata; every lease routes it to us, who must have it on the link to hear them. */
+export const METADATA_ADDRESS: Ip = '169.254.169.254'
 
 /**
  * What the network has to tell, `own` before the subnet's: asked for or not, because ROMs do not ask for all they need. What the client
@@ -98,7 +99,7 @@ function routes(
 ): ClasslessRoute[] | undefined {
   const found: ClasslessRoute[] = []
   // Behind a relay we are no neighbour: there the default route has to do.
-  if (contains(subnet, address)) found.push({ network: `${METADATA}/32`, router: address })
+  if (contains(subnet, address)) found.push({ network: `${METADATA_ADDRESS}/32`, router: address })
   found.push(...more)
   if (gateway !== null && !more.some(({ network }) => network === '0.0.0.0/0'))
     found.push({ network: '0.0.0.0/0', router: gateway })

@@ -63,8 +63,12 @@ export const restart: Ways = {
   http: ['DHCP HTTPClient:Arch:00016: discover offer', ...instance]
 }
 
-/** As `deployment`, where another server gives the addresses and Seedling only the boot files. */
-export const proxied: Ways = { ...deployment }
+/** As `deployment`, where another server gives the addresses and Seedling only the boot files: the first program hears both. */
+export const proxied: Ways = {
+  bios: [dhcp('iPXE', ` or${script}, 60=PXEClient`), ...deployment.bios.slice(1)],
+  uefi: [dhcp('PXEClient:Arch:00007', ` or${loaderByTftp}`), ...deployment.uefi.slice(1)],
+  http: [dhcp('HTTPClient:Arch:00016', ` or${loaderByHttp}`), ...deployment.http.slice(1)]
+}
 
 /** PXE's boot server discovery, into which no machine is to be sent. */
 const bootServerPort = 4011
@@ -118,7 +122,7 @@ function dhcpStage({ client, packets }: Exchange): string {
   const types = new Set(packets.map(({ message }) => message.options.messageType))
   const answers = packets.filter(({ message }) => message.op === 'reply')
   const told = new Set(answers.map(({ message }) => toldOfBooting(message)))
-  return `DHCP ${client}: ${[...types].join(' ')}${[...told].join(' or')}`
+  return `DHCP ${client}: ${[...types].join(' ')}${[...told].sort().join(' or')}`
 }
 
 function toldOfBooting({ file, options }: DhcpMessage): string {

@@ -8,7 +8,7 @@ import t from 'tap'
 import { readCapture, startCapture, stopCapture } from '../../scripts/lab/capture.ts'
 import { enrol, followToActive, nodeState, order } from '../../scripts/lab/deploy.ts'
 import { dhcpExchanges } from '../../scripts/lab/exchanges.ts'
-import { findRack, putUp, root, takeDown } from '../../scripts/lab/lab.ts'
+import { consoleText, findRack, putUp, root, takeDown, until } from '../../scripts/lab/lab.ts'
 import { defaults } from '../../scripts/lab/plan.ts'
 import { inNamespace, run, startDetached } from '../../scripts/lab/process.ts'
 import { seedConfig, startSeed } from '../../scripts/lab/seed.ts'
@@ -47,8 +47,8 @@ startDetached(
     ...[`--interface=${lan.bridge}`, '--bind-interfaces', '--dhcp-authoritative', '--log-dhcp'],
     `--dhcp-leasefile=${join(folder, 'leases')}`,
     '--dhcp-range=192.0.2.10,192.0.2.90,1h',
-    // Instances ask for their metadata here.
-    `--dhcp-option=121,169.254.169.254/32,${seed.lan.address}`
+    // Instances ask for their metadata here. Forced, since not every client asks for this option.
+    `--dhcp-option-force=121,169.254.169.254/32,${seed.lan.address}`
   ]),
   { log: join(folder, 'log'), pidFile: join(folder, 'pid') }
 )
@@ -61,6 +61,12 @@ t.test('deployed: addresses from the one, boot files from the other', async (t) 
   await startCapture(rack)
   await order(rack, names, IMAGE)
   await followToActive(rack, names)
+  for (const machine of rack.machines)
+    await until(
+      () => consoleText(machine).includes('seedling-tiny: up'),
+      `the instance of ${machine.name} did not come up`,
+      { patienceMs: 600_000, everyMs: 1000 }
+    )
   await stopCapture(rack)
   const packets = readCapture(rack.capture.pcap)
   const answers = dhcpExchanges(packets)

@@ -53,7 +53,11 @@ const MAC = '52:54:00:00:00:01'
 t.test('in its window a machine gets everything it needs', async (t) => {
   const { get, settings, kernel, ramdisk, manifest, digest, chunk, events } = await anApp(t, RAMDISK_WINDOW)
   const script = await get(`/boot/script?mac=52-54-00-00-00-01&uuid=x`)
-  t.equal((await get('/boot/loader/autoexec.ipxe')).body, script.body, 'where an iPXE that came by HTTP looks')
+  t.equal(
+    (await get('/boot/loader/autoexec.ipxe')).body,
+    script.body,
+    'where an iPXE that came by HTTP looks'
+  )
   t.equal(script.statusCode, 200)
   t.match(script.body, /^#!ipxe\n[^]*seedling\.token=a{64}/)
   const files: [string, Buffer][] = [
@@ -255,7 +259,11 @@ t.test('for every state and every path: served implies allowed', async (t) => {
 
 // --- over a real socket, with curl ------------------------------------------------------------------------------------
 
-async function listening(t: Test, given: Given, more: Partial<BootDeps> = {}) {
+async function listening(
+  t: Test,
+  given: Given,
+  more: Partial<BootDeps> & Pick<Parameters<typeof startBoot>[0], 'metadata'> = {}
+) {
   const server = await aServer(t, given)
   const boot = await startBoot({ ...server.bootDeps, ...more, listen: { host: '127.0.0.1', port: 0 } })
   t.teardown(() => boot.close())
@@ -283,6 +291,16 @@ t.test('curl: whole, resumed, headers only, unchanged', async (t) => {
   t.match(head, `content-length: ${ramdisk.length}`)
   t.match(head, `etag: "${settings.ramdisk}"`)
   t.match(head, 'accept-ranges: bytes')
+})
+
+t.test('at the address where clouds have their metadata, too, until the end', async (t) => {
+  const { curl, settings, kernel, boot } = await listening(t, RAMDISK_WINDOW, {
+    metadata: { host: '127.0.0.1', port: 8169 }
+  })
+  const url = `http://127.0.0.1:8169/boot/kernel/${settings.kernel}`
+  t.ok((await curl(url)).equals(kernel))
+  await boot.close()
+  await t.rejects(curl(url), /Failed to connect|Couldn't connect/)
 })
 
 t.test('many at once, each whole', async (t) => {

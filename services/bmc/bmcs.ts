@@ -143,6 +143,7 @@ export function startBmcs(deps: BmcsDeps): Bmcs {
         setBootDevice: (device, options) =>
           ask(`set boot device ${device}`, (bmc) => bmc.setBootDevice(device, options)),
         identify: (light) => ask(`identify ${light}`, (bmc) => bmc.identify(light)),
+        identifyState: () => ask('identify state', (bmc) => bmc.identifyState()),
         identity: () => ask('identity', (bmc) => bmc.identity()),
         events: () => ask('events', (bmc) => bmc.events()),
         clearEvents: () => ask('clear events', (bmc) => bmc.clearEvents()),

@@ -302,6 +302,8 @@ export function ipmiBmc(access: BmcAccess, deps: IpmiDriverDeps): IpmiBmc {
         return 'keep' in value && (value.keep & KEEP_AFTER_60_SECONDS) !== 0
       }),
     identify: (light) => operate((exchange) => exchange.run(chassisIdentify, { identify: light })),
+    identifyState: () =>
+      operate(async (exchange) => (await exchange.run(getChassisStatus, undefined)).identify),
     identity: () => operate(identity),
     events: () => report(async (exchange) => readEventLog(exchange, await sensorRecords(exchange))),
     clearEvents: () => report(clearEventLog),

@@ -94,6 +94,7 @@ export function quirkCard(facts: ExamFacts, now: number): QuirkCard {
     sessions: facts.sessions,
     latency: median === undefined || worst === undefined ? null : { median, worst },
     bootDevice: bootDeviceQuirks(facts),
+    power: null,
     gap: (worst ?? 0) > SLOW ? SLOW_GAP : 0
   }
   return { ...card, findings: findings(facts, card) }

@@ -15,6 +15,7 @@ import {
 } from '../../src/wire/ipmi/cipher-suite.ts'
 import { COMPLETION, RMCP_PLUS_STATUS } from '../../src/wire/ipmi/codes.ts'
 import { activateSession } from '../../src/wire/ipmi/command/activate-session.ts'
+import { chassisIdentify } from '../../src/wire/ipmi/command/chassis-identify.ts'
 import { chassisControl } from '../../src/wire/ipmi/command/chassis-control.ts'
 import { getChassisStatus } from '../../src/wire/ipmi/command/chassis-status.ts'
 import { closeSession } from '../../src/wire/ipmi/command/close-session.ts'
@@ -146,6 +147,8 @@ export type FakeBmc = {
   power: PowerState
   /** Parameter 5 as last set. */
   boot: BootFlags
+  /** Chassis Identify as last told: seconds, or until told otherwise. */
+  identify: number | 'always'
   /** Parameter 3 as last set. */
   keep: number
   faults: FakeBmcFaults
@@ -213,6 +216,7 @@ export async function startFakeBmc(options: FakeBmcOptions = {}): Promise<FakeBm
     port: 0,
     power: options.power ?? 'off',
     boot: { valid: false, persistent: false, efi: false, device: 0 },
+    identify: 0,
     keep: 0,
     faults: {
       silent: false,
@@ -638,8 +642,16 @@ export async function startFakeBmc(options: FakeBmcOptions = {}): Promise<FakeBm
       powerFault: false,
       powerControlFault: false,
       powerPolicy: 'as-before' as const,
-      identify: 'off' as const
+      identify:
+        bmc.identify === 'always'
+          ? ('always' as const)
+          : bmc.identify > 0
+            ? ('timed' as const)
+            : ('off' as const)
     })),
+    serve(chassisIdentify, PRIVILEGE.operator, ({ identify }) => {
+      bmc.identify = identify
+    }),
     serve(chassisControl, PRIVILEGE.operator, ({ control }) => {
       clearTimeout(lapsing)
       if (control === 'on' && faults.ignoresOn > 0) {

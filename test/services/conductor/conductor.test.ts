@@ -7,7 +7,7 @@ import { openStore } from '../../../services/store/open.ts'
 import type { Bmc, PowerState } from '../../../src/domain/bmc.ts'
 import { AppError } from '../../../src/domain/error.ts'
 import type { Order } from '../../../src/domain/order.ts'
-import { aNode, anImage, anInstance, anOrder, aPort } from '../../support/builders.ts'
+import { aNode, anImage, anInstance, anOrder, aPort, aQuirkCard, someLimits } from '../../support/builders.ts'
 
 /** A BMC in memory that writes down what it was asked. */
 function aBmc(power: PowerState) {
@@ -24,6 +24,10 @@ function aBmc(power: PowerState) {
     },
     async powerOff() {
       asked.push('off')
+      state.power = 'off'
+    },
+    async softOff() {
+      asked.push('soft')
       state.power = 'off'
     },
     async bootDevice() {
@@ -65,13 +69,8 @@ function world(
       log: pino({ level: 'silent' }),
       now: () => Date.now(),
       token: () => 'f'.repeat(64),
-      limits: {
-        attempts: 3,
-        agentSeconds: 60,
-        writeStallSeconds: 60,
-        instanceSeconds: 60,
-        minimumOffSeconds: 0
-      },
+      limits: someLimits({ minimumOffSeconds: 0 }),
+      examine: async () => aQuirkCard(),
       bmc: () => bmc,
       pollSeconds: 0
     })
@@ -96,7 +95,7 @@ t.test('a deploy from a running machine to active', async (t) => {
   const order = () => facts.latestOrder(aNode().uuid) as Order
   await until(() => order().ticks['powered-on'] !== undefined)
   t.same(asked, ['off', 'pxe efi=true', 'on'], 'off, then boot device and power together')
-  for (const milestone of ['agent-seen', 'image-written', 'instance-up'] as const) {
+  for (const milestone of ['network-seen', 'agent-seen', 'image-written', 'instance-up'] as const) {
     const { id, attempt } = order()
     store.commit(() => apply([{ tick: milestone, orderId: id, attempt, at: Date.now() }]))
     conductor.wake(aNode().uuid)
@@ -112,7 +111,7 @@ t.test('a conductor that is lost at any line goes on where the rows say', async 
   const { bmc, asked } = aBmc('on')
   const { store, facts, start } = world(t, fresh({ kind: 'reboot', imageId: null, instanceUuid: null }), bmc)
   const order = () => facts.latestOrder(aNode().uuid) as Order
-  for (let lives = 0; lives < 40 && order().state === 'open'; lives++) {
+  for (let lives = 0; lives < 60 && order().state === 'open'; lives++) {
     const conductor = start()
     await new Promise((resolve) => setTimeout(resolve, 60 + lives * 5))
     await conductor.close()

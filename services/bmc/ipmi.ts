@@ -126,14 +126,15 @@ export function ipmiBmc(access: BmcAccess, deps: IpmiDriverDeps): IpmiBmc {
       deadlineAt,
       now: deps.now,
       // A session in which nothing was answered is of no more use.
-      async send(command, request) {
+      async send(command, request, how) {
         const { name, netFn, command: number, completionWords: words } = command
-        const bytes = { name, netFn, command: number, data: command.encodeRequest(request), words }
+        const data = command.encodeRequest(request)
+        const bytes = { name, netFn, command: number, data, words, once: how === 'once' }
         const current = await loggedIn(exchange)
         await pace()
         const answer = await current.request(bytes, exchange.deadlineAt)
         lastSentAt = deps.now()
-        if (answer.kind === 'no-answer') endSession()
+        if (answer.kind === 'no-answer' && how !== 'once') endSession()
         return answer
       },
       read<Response>(command: Command<unknown, Response>, answer: Extract<Answer, { kind: 'reply' }>) {
@@ -172,16 +173,16 @@ export function ipmiBmc(access: BmcAccess, deps: IpmiDriverDeps): IpmiBmc {
 
   /**
    * Chassis Control is not repeated blindly: when no answer came, or the BMC says that the state does not allow it, the
-   * state is read first, and only a machine that is not yet as wanted is told again.
+   * state is read first, and only a machine that is not yet as wanted is told again. A power button is pressed once.
    */
   async function setPower(exchange: Exchange, control: ChassisControl): Promise<void> {
     const wanted: PowerState = control === 'on' ? 'on' : 'off'
     for (;;) {
-      const answer = await exchange.send(chassisControl, { control })
+      const answer = await exchange.send(chassisControl, { control }, 'once')
       const inDoubt = answer.kind === 'no-answer' || answer.completionCode === COMPLETION.notInThisState
       if (inDoubt && (await power(exchange)) === wanted) return
       if (answer.kind === 'reply') return exchange.read(chassisControl, answer)
-      if (deps.now() >= exchange.deadlineAt) {
+      if (control === 'soft-off' || deps.now() >= exchange.deadlineAt) {
         const missing = chassisControl.name
         throw timedOut(access, deps.operation / 1000, { kind: 'stopped', missing })
       }

@@ -168,7 +168,11 @@ export function startConductor(deps: ConductorDeps): Conductor {
       const found = setting.valid ? `${setting.device}, ${setting.efi ? 'EFI' : 'legacy'}` : 'none'
       const reason = kept ? words : `the boot device was set to ${words}, and its BMC reads back ${found}`
       noteBootDevice(order, { kept, words: reason }, [
-        orderEvent(order, now(), 'boot-device-set', device, { ...setting, asked: words, kept })
+        orderEvent(order, now(), 'boot-device-set', `${device} ${order.attempt}`, {
+          ...setting,
+          asked: words,
+          kept
+        })
       ])
     } catch (error) {
       // A BMC without boot options is no reason to stop: where the network is first anyway, the machine comes.

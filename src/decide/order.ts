@@ -183,7 +183,8 @@ function ask(changes: Change[], order: Order, node: Node, act: Act, now: number)
   changes.push({ put: 'order', row: { ...order, asked } })
   if (reading)
     changes.push(
-      orderEvent(order, now, 'power-asked', act.act, {
+      // Not one with the same of an earlier attempt, which may be less than a minute ago.
+      orderEvent(order, now, 'power-asked', `${act.act} ${order.attempt}`, {
         act: act.act,
         read: reading.power,
         readAt: reading.at

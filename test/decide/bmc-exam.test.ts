@@ -85,6 +85,7 @@ t.test('a good BMC: nothing to tell', (t) => {
     sessions: { opened: 4, more: true },
     latency: { median: 2, worst: 3 },
     bootDevice: { truthful: true, keepsEfi: true, canBeKept: true, lapses: false },
+    power: null,
     gap: 0,
     findings: []
   })

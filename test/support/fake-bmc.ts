@@ -16,7 +16,7 @@ import {
 import { COMPLETION, RMCP_PLUS_STATUS } from '../../src/wire/ipmi/codes.ts'
 import { activateSession } from '../../src/wire/ipmi/command/activate-session.ts'
 import { chassisIdentify } from '../../src/wire/ipmi/command/chassis-identify.ts'
-import { chassisControl } from '../../src/wire/ipmi/command/chassis-control.ts'
+import { chassisControl, type ChassisControl } from '../../src/wire/ipmi/command/chassis-control.ts'
 import { getChassisStatus } from '../../src/wire/ipmi/command/chassis-status.ts'
 import { closeSession } from '../../src/wire/ipmi/command/close-session.ts'
 import type { Command } from '../../src/wire/ipmi/command/command.ts'
@@ -147,6 +147,12 @@ export type FakeBmc = {
   power: PowerState
   /** Parameter 5 as last set. */
   boot: BootFlags
+  /** Every Chassis Control, and the power before it. */
+  controls: { control: ChassisControl; power: PowerState }[]
+  /** Takes power away or gives it, as a power button does. */
+  button(power: PowerState): void
+  /** Another password for a user, as if somebody had set it on the BMC. */
+  setPassword(user: string, password: string): void
   /** Chassis Identify as last told: seconds, or until told otherwise. */
   identify: number | 'always'
   /** Parameter 3 as last set. */
@@ -217,6 +223,9 @@ export async function startFakeBmc(options: FakeBmcOptions = {}): Promise<FakeBm
     power: options.power ?? 'off',
     boot: { valid: false, persistent: false, efi: false, device: 0 },
     identify: 0,
+    controls: [],
+    button,
+    setPassword: (user, password) => void (users[user] = password),
     keep: 0,
     faults: {
       silent: false,
@@ -485,6 +494,12 @@ export async function startFakeBmc(options: FakeBmcOptions = {}): Promise<FakeBm
     return encodeRmcp('ipmi', sealed)
   }
 
+  function button(power: PowerState): void {
+    if (power === bmc.power) return
+    bmc.power = power
+    options.onPower?.(power)
+  }
+
   /** User 1 is the anonymous one. */
   function nameOf(user: number): string | undefined {
     return Object.keys(users)[user - 2]
@@ -654,19 +669,18 @@ export async function startFakeBmc(options: FakeBmcOptions = {}): Promise<FakeBm
     }),
     serve(chassisControl, PRIVILEGE.operator, ({ control }) => {
       clearTimeout(lapsing)
+      bmc.controls.push({ control, power: bmc.power })
       if (control === 'on' && faults.ignoresOn > 0) {
         faults.ignoresOn--
         return
       }
       const power = control === 'on' ? 'on' : 'off'
       if (control !== 'on' && faults.offComesBackAfter !== null) {
-        const back = setTimeout(() => (bmc.power = 'on'), faults.offComesBackAfter)
+        const back = setTimeout(() => button('on'), faults.offComesBackAfter)
         faults.offComesBackAfter = null
         timers.add(back)
       }
-      if (power === bmc.power) return
-      bmc.power = power
-      options.onPower?.(power)
+      button(power)
     }),
     serve(setSystemBootOptions, PRIVILEGE.operator, setBootOptions),
     serve(getSystemBootOptions, PRIVILEGE.operator, ({ parameter }) => {

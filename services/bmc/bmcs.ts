@@ -60,7 +60,8 @@ export function startBmcs(deps: BmcsDeps): Bmcs {
 
   function driverDeps(card: QuirkCard | null): DriverDeps {
     const common = { now, random, log, timing, operation, idle, loginPlace: logins.take }
-    return { ...common, gap: Math.max(gap, card?.gap ?? 0), remembered: card?.way ?? null }
+    const { gap: slow = 0, way = null, identity = null } = card ?? {}
+    return { ...common, gap: Math.max(gap, slow), remembered: way, maker: identity?.manufacturer ?? null }
   }
 
   function connect(access: BmcAccess, card: QuirkCard | null): DriverBmc {

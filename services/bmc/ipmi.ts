@@ -17,6 +17,7 @@ import {
   timedOut
 } from '../../src/decide/bmc-failure.ts'
 import type { SessionTiming } from '../../src/decide/bmc-session.ts'
+import { bootDeviceName, bootDeviceNumber } from '../../src/wire/ipmi/boot-device.ts'
 import { cipherSuite } from '../../src/wire/ipmi/cipher-suite.ts'
 import { COMPLETION } from '../../src/wire/ipmi/codes.ts'
 import { chassisControl, type ChassisControl } from '../../src/wire/ipmi/command/chassis-control.ts'
@@ -26,7 +27,6 @@ import { getChassisStatus } from '../../src/wire/ipmi/command/chassis-status.ts'
 import { getDeviceId } from '../../src/wire/ipmi/command/get-device-id.ts'
 import { getSystemGuid } from '../../src/wire/ipmi/command/get-system-guid.ts'
 import {
-  BOOT_DEVICE,
   BOOT_PARAMETER,
   getSystemBootOptions,
   KEEP_AFTER_60_SECONDS,
@@ -58,6 +58,8 @@ export type IpmiDriverDeps = IpmiDeps & {
   loginPlace: (alive: () => boolean) => Promise<() => void>
   /** The way that worked in an earlier life. */
   remembered: LoginWay | null
+  /** Whose BMC it is, as an exam found out; an IANA enterprise number. */
+  maker: number | null
 }
 
 const REPORT_FACTOR = 3
@@ -288,11 +290,11 @@ export function ipmiBmc(access: BmcAccess, deps: IpmiDriverDeps): IpmiBmc {
     powerOn: () => operate((exchange) => setPower(exchange, 'on')),
     powerOff: () => operate((exchange) => setPower(exchange, 'off')),
     softOff: () => operate((exchange) => setPower(exchange, 'soft-off')),
-    bootDevice: () => operate(async (exchange) => settingOf(await bootFlags(exchange))),
+    bootDevice: () => operate(async (exchange) => settingOf(await bootFlags(exchange), deps.maker)),
     setBootDevice: (device, { persistent, efi }) =>
       operate(async (exchange) => {
-        await setBootFlags(exchange, flagsOf(device, persistent, efi))
-        return settingOf(await bootFlags(exchange))
+        await setBootFlags(exchange, flagsOf(device, persistent, efi, deps.maker))
+        return settingOf(await bootFlags(exchange), deps.maker)
       }),
     keepsBootDevice: () =>
       operate(async (exchange) => {
@@ -322,14 +324,11 @@ export function ipmiBmc(access: BmcAccess, deps: IpmiDriverDeps): IpmiBmc {
 }
 
 /** `none` is all zeros: nothing is overridden. */
-function flagsOf(device: BootDevice, persistent: boolean, efi: boolean): BootFlags {
-  if (device === 'none') return { valid: false, persistent: false, efi: false, device: BOOT_DEVICE.none }
-  return { valid: true, persistent, efi, device: BOOT_DEVICE[device] }
+function flagsOf(device: BootDevice, persistent: boolean, efi: boolean, maker: number | null): BootFlags {
+  if (device === 'none') return { valid: false, persistent: false, efi: false, device: 0 }
+  return { valid: true, persistent, efi, device: bootDeviceNumber(device, { persistent, efi }, maker) }
 }
 
-function settingOf({ device: number, ...flags }: BootFlags): BootDeviceSetting {
-  for (const device of Object.keys(BOOT_DEVICE) as BootDevice[]) {
-    if (BOOT_DEVICE[device] === number) return { device, ...flags }
-  }
-  return { device: 'other', ...flags }
+function settingOf({ device: number, ...flags }: BootFlags, maker: number | null): BootDeviceSetting {
+  return { device: bootDeviceName(number, flags, maker), ...flags }
 }

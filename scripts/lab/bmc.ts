@@ -30,7 +30,7 @@ export function startBmc(
 
   let closing = false
   let timer: NodeJS.Timeout | undefined
-  let { child, stop } = begin()
+  let sim = begin()
 
   function begin() {
     const [program, ...args] = inNamespace(rack.bmcs.namespace, [
@@ -43,7 +43,7 @@ export function startBmc(
     void ended.then(() => {
       if (closing) return
       log(`${machine.name}: its BMC ended (see ${bmc.log}); starting it again`)
-      timer = setTimeout(() => ({ child, stop } = begin()), restartAfterMs)
+      timer = setTimeout(() => (sim = begin()), restartAfterMs)
     })
     return {
       child,
@@ -57,14 +57,14 @@ export function startBmc(
   return {
     /** It hears and says nothing for a while, as a BMC that hangs. */
     silence(ms) {
-      const hung = child
+      const hung = sim.child
       hung.kill('SIGSTOP')
       setTimeout(() => hung.kill('SIGCONT'), ms).unref()
     },
     async close() {
       closing = true
       clearTimeout(timer)
-      await stop()
+      await sim.stop()
     }
   }
 }

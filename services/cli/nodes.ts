@@ -293,6 +293,8 @@ export async function powerNodes(
   target: string,
   { timeout, wait }: { timeout?: string; wait?: boolean }
 ): Promise<boolean> {
+  if (timeout !== undefined && !/^[1-9]\d{0,4}$/.test(timeout))
+    throw new CliError(`--timeout ${timeout} is no number of seconds`)
   return each(out, nodes, async (ident) => {
     const body = timeout === undefined ? { target } : { target, timeout: Number(timeout) }
     await client.ask('PUT', `${nodePath(ident)}/states/power`, body)

@@ -89,6 +89,8 @@ export function startConductor(deps: ConductorDeps): Conductor {
     if (!node || order?.state !== 'open') return null
     const wanted = needsLook(order, deps.limits, now())
     const seen = wanted === 'exam' ? await exam(node, order) : wanted === 'power' ? await look(node) : null
+    // What we cut short ourselves says nothing about the BMC.
+    if (closed && seen && 'trouble' in seen) return null
     const verdict = store.commit(() => {
       const order2 = facts.latestOrder(nodeUuid)
       const node2 = facts.nodeByUuid(nodeUuid)
@@ -102,7 +104,7 @@ export function startConductor(deps: ConductorDeps): Conductor {
     if (!verdict) return now()
     if (!verdict.act) return verdict.wakeAt
     const failed = await carryOut(verdict.node, verdict.order, verdict.act)
-    if (!failed) return verdict.wakeAt
+    if (!failed || closed) return verdict.wakeAt
     return store.commit(() => {
       const order3 = facts.latestOrder(nodeUuid)
       const node3 = facts.nodeByUuid(nodeUuid)
@@ -223,8 +225,10 @@ export function startConductor(deps: ConductorDeps): Conductor {
     }
     const keeper = setInterval(keep, POLL_COMMIT_MILLISECONDS)
     const worker = async () => {
-      for (let node = waiting.shift(); node && !closed; node = waiting.shift())
-        read.push({ uuid: node.uuid, seen: await look(node) })
+      for (let node = waiting.shift(); node && !closed; node = waiting.shift()) {
+        const seen = await look(node)
+        if (!closed) read.push({ uuid: node.uuid, seen })
+      }
     }
     await Promise.all(Array.from({ length: POLL_WIDTH }, worker))
     clearInterval(keeper)

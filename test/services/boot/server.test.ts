@@ -53,7 +53,11 @@ const MAC = '52:54:00:00:00:01'
 t.test('in its window a machine gets everything it needs', async (t) => {
   const { get, settings, kernel, ramdisk, manifest, digest, chunk, events } = await anApp(t, RAMDISK_WINDOW)
   const script = await get(`/boot/script?mac=52-54-00-00-00-01&uuid=x`)
-  t.equal((await get('/boot/loader/autoexec.ipxe')).body, script.body, 'where an iPXE that came by HTTP looks')
+  t.equal(
+    (await get('/boot/loader/autoexec.ipxe')).body,
+    script.body,
+    'where an iPXE that came by HTTP looks'
+  )
   t.equal(script.statusCode, 200)
   t.match(script.body, /^#!ipxe\n[^]*seedling\.token=a{64}/)
   const files: [string, Buffer][] = [

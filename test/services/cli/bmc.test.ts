@@ -44,6 +44,10 @@ t.test('power: read, switched, and asked for softly', async (t) => {
     bmc.controls.map(({ control }) => control),
     ['soft-off', 'on', 'off', 'on']
   )
+  t.match(await b.run('node', 'power', 'soft', 'ctl-1', '--timeout', 'soon'), {
+    code: 1,
+    err: /--timeout soon is no number of seconds/
+  })
   const [status] = JSON.parse((await b.run('node', 'power', 'status', 'ctl-1', '--json')).out)
   t.match(status, { node: 'ctl-1', ok: true, power_state: 'power on' })
 })

@@ -102,6 +102,8 @@ export type FakeBmcFaults = {
   sessionLife: number
   /** So many of the next commands "on" are answered, and nothing happens. */
   ignoresOn: number
+  /** The operating system does not listen to the power button. */
+  ignoresSoft: boolean
   /** So many milliseconds after "off" the machine is on again, once. */
   offComesBackAfter: number | null
   /** Without parameter 3, the boot flags lapse after so many milliseconds unless a chassis control comes. */
@@ -236,6 +238,7 @@ export async function startFakeBmc(options: FakeBmcOptions = {}): Promise<FakeBm
       delay: 0,
       sessionLife: 60_000,
       ignoresOn: 0,
+      ignoresSoft: false,
       offComesBackAfter: null,
       flagsLapseAfter: 60_000,
       passwordBytes: 20,
@@ -674,6 +677,7 @@ export async function startFakeBmc(options: FakeBmcOptions = {}): Promise<FakeBm
         faults.ignoresOn--
         return
       }
+      if (control === 'soft-off' && faults.ignoresSoft) return
       const power = control === 'on' ? 'on' : 'off'
       if (control !== 'on' && faults.offComesBackAfter !== null) {
         const back = setTimeout(() => button('on'), faults.offComesBackAfter)

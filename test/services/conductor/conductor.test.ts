@@ -1,11 +1,12 @@
 import { pino } from 'pino'
 import t from 'tap'
-import { startConductor } from '../../../services/conductor/conductor.ts'
+import { startConductor, type ConductorDeps } from '../../../services/conductor/conductor.ts'
 import { createApply } from '../../../services/store/apply.ts'
 import { createFacts } from '../../../services/store/facts.ts'
 import { openStore } from '../../../services/store/open.ts'
 import type { Bmc, PowerState } from '../../../src/domain/bmc.ts'
 import { AppError } from '../../../src/domain/error.ts'
+import type { Node } from '../../../src/domain/node.ts'
 import type { Order } from '../../../src/domain/order.ts'
 import { aNode, anImage, anInstance, anOrder, aPort, aQuirkCard, someLimits } from '../../support/builders.ts'
 
@@ -44,7 +45,7 @@ function aBmc(power: PowerState) {
 function world(
   t: { testdir(): string; teardown(fn: () => unknown): void },
   order: Order,
-  bmc: Bmc,
+  bmc: Bmc | ((node: Node) => Bmc),
   folder = t.testdir()
 ) {
   const store = openStore(folder)
@@ -61,7 +62,7 @@ function world(
         { put: 'order', row: order }
       ])
     )
-  const start = () =>
+  const start = (given: Partial<ConductorDeps> = {}) =>
     startConductor({
       store,
       facts,
@@ -71,8 +72,9 @@ function world(
       token: () => 'f'.repeat(64),
       limits: someLimits({ minimumOffSeconds: 0 }),
       examine: async () => aQuirkCard(),
-      bmc: () => bmc,
-      pollSeconds: 0
+      bmc: typeof bmc === 'function' ? bmc : () => bmc,
+      pollSeconds: 0,
+      ...given
     })
   return { store, facts, apply, put, start }
 }
@@ -146,3 +148,86 @@ t.test('a wrong password ends the order with the reason on the node', async (t) 
   await conductor.close()
   store.close()
 })
+
+t.test('manage examines the BMC without waiting, a check with, and the card is kept', async (t) => {
+  const { bmc } = aBmc('off')
+  const waits: boolean[] = []
+  const examine = async (_node: Node, wait: boolean) => {
+    waits.push(wait)
+    return aQuirkCard({ examinedAt: 7 })
+  }
+  const { store, facts, put, start } = world(t, fresh({ kind: 'manage' }), bmc)
+  const conductor = start({ examine })
+  const order = () => facts.latestOrder(aNode().uuid) as Order
+  await until(() => order().state === 'done')
+  t.match(facts.node('ctl-1'), { state: 'manageable', quirkCard: { examinedAt: 7 } })
+  put(fresh({ id: 'check', kind: 'check', token: 'c', createdAt: Date.now() + 1 }))
+  conductor.wake(aNode().uuid)
+  await until(() => order().id === 'check' && order().state === 'done')
+  t.same(waits, [false, true])
+  await conductor.close()
+  store.close()
+})
+
+t.test('a boot device that is read back otherwise is set once more', async (t) => {
+  const { bmc, asked } = aBmc('off')
+  let times = 0
+  const forgetful: Bmc = {
+    ...bmc,
+    async setBootDevice(device, options) {
+      const setting = await bmc.setBootDevice(device, options)
+      return times++ === 0 ? { ...setting, valid: false } : setting
+    }
+  }
+  const { store, facts, start } = world(t, fresh(), forgetful)
+  const conductor = start()
+  await until(() => facts.latestOrder(aNode().uuid)?.ticks['powered-on'] !== undefined)
+  t.same(asked, ['pxe efi=true', 'pxe efi=true', 'on'])
+  t.match(facts.latestOrder(aNode().uuid)?.asked, { bootDevice: { kept: true } })
+  await conductor.close()
+  store.close()
+})
+
+t.test(
+  'dead BMCs do not hold up the poll of the others, and an end in the midst of it says nothing',
+  async (t) => {
+    const { bmc } = aBmc('on')
+    const stopped = new AbortController()
+    const hangs = () =>
+      new Promise<never>((_, reject) => {
+        stopped.signal.addEventListener('abort', () =>
+          reject(new AppError('bmc-busy', 'Seedling is stopping'))
+        )
+      })
+    const dead = (node: Node) => Number(node.uuid.slice(-3)) < 100
+    const { store, facts, apply, start } = world(t, fresh({ state: 'done' }), (node) =>
+      dead(node) ? { ...bmc, powerState: hangs } : bmc
+    )
+    store.commit(() =>
+      apply(
+        Array.from({ length: 300 }, (_, index) => {
+          const tail = String(index).padStart(3, '0')
+          return {
+            put: 'node',
+            row: aNode({
+              uuid: `6e6f6465-0000-4000-8000-999999999${tail}`,
+              name: `n${tail}`,
+              powerState: 'off'
+            })
+          }
+        })
+      )
+    )
+    const conductor = start({ pollSeconds: 1 })
+    const reads = (power: PowerState | null) =>
+      facts.nodes().filter((node) => node.powerState === power).length
+    await until(() => reads('on') === 201)
+    t.equal(reads('off'), 100, 'the dead ones are as they were')
+    const closing = conductor.close()
+    stopped.abort()
+    await closing
+    t.equal(reads('off'), 100)
+    t.notOk(facts.events(0, 1000).some(({ kind }) => kind === 'bmc-trouble'))
+    store.close()
+  }
+)

@@ -221,7 +221,7 @@ t.test(
     const conductor = start({ pollSeconds: 1 })
     const reads = (power: PowerState | null) =>
       facts.nodes().filter((node) => node.powerState === power).length
-    await until(() => reads('on') === 201)
+    await until(() => reads('on') === 200)
     t.equal(reads('off'), 100, 'the dead ones are as they were')
     const closing = conductor.close()
     stopped.abort()

@@ -80,7 +80,7 @@ t.test('enrolment examines the BMCs', async (t) => {
 
 t.test('an "on" that does not turn on; a BMC that is silent for a while', async (t) => {
   await setFaults(rack, bios, { ignoresOn: 1 })
-  await setFaults(rack, uefi, { silentMs: 20_000 })
+  await setFaults(rack, uefi, { silentMs: 45_000 })
   await order(rack, [bios.name, uefi.name], IMAGE)
   t.same(await ended(bios, 'active', 0), ['on (off)', 'on (off)'])
   t.same(await ended(uefi, 'active', 0), ['on (off)'])

@@ -1,7 +1,6 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { afterFailedAct, decideTurn, needsLook, type Observation } from '../../src/decide/order.ts'
-import { failAttempt } from '../../src/decide/order-end.ts'
 import type { Change } from '../../src/domain/change.ts'
 import type { Node } from '../../src/domain/node.ts'
 import { CHECKLIST, nextMilestone, type Order, type OrderKind } from '../../src/domain/order.ts'
@@ -282,18 +281,6 @@ t.test('undeploy ends with the machine off and its instance gone', async (t) => 
     }
   )
   t.ok(changes.some((change) => 'remove' in change && change.remove === 'instance'))
-})
-
-t.test('what another attempt would only meet again ends the order', async (t) => {
-  for (const code of ['disk-too-small', 'disk-ambiguous', 'wrong-machine', 'chunk-corrupt']) {
-    const why = { milestone: 'image-written' as const, code, message: 'm', at: NOW }
-    t.equal(after(anOrder(), failAttempt(anOrder(), aNode(), why, limits, NOW, FRESH)).state, 'failed', code)
-  }
-  const why = { milestone: 'image-written' as const, code: 'disk-error', message: 'm', at: NOW }
-  t.match(after(anOrder(), failAttempt(anOrder(), aNode(), why, limits, NOW, FRESH)), {
-    state: 'open',
-    attempt: 2
-  })
 })
 
 t.test('before its time nothing is looked at or done', async (t) => {

@@ -12,6 +12,7 @@ import { ended, finished, retryOrEnd } from './order-end.ts'
 import { orderEvent } from './order-event.ts'
 import {
   bootsNetwork,
+  LOOK_MILLISECONDS,
   losesEfi,
   powerReading,
   powerStep,
@@ -190,7 +191,7 @@ function ask(changes: Change[], order: Order, node: Node, act: Act, now: number)
         readAt: reading.at
       })
     )
-  return { changes, act, wakeAt: now + 1000 }
+  return { changes, act, wakeAt: now + LOOK_MILLISECONDS }
 }
 
 /** The order after an act failed; `before` is what had been asked before it. `inDoubt`: the BMC may have carried it out. */

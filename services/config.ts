@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { Type, type Static } from 'typebox'
 import { Compile } from 'typebox/compile'
-import type { OrderLimits } from '../src/decide/order.ts'
+import type { OrderLimits } from '../src/decide/order-deadline.ts'
 import { AppError } from '../src/domain/error.ts'
 import { Ip, NetworkSchema, readNetwork, type NetworkConfig } from './network-config.ts'
 
@@ -38,6 +38,10 @@ const ConfigSchema = Type.Object(
       Type.Object(
         {
           attempts: Type.Optional(Type.Integer({ minimum: 1, maximum: 10 })),
+          powerSeconds: Type.Optional(Seconds),
+          askAgainSeconds: Type.Optional(Seconds),
+          rebootsPerHour: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000 })),
+          networkSeconds: Type.Optional(Seconds),
           agentSeconds: Type.Optional(Seconds),
           writeStallSeconds: Type.Optional(Seconds),
           instanceSeconds: Type.Optional(Seconds),
@@ -124,6 +128,10 @@ export function checkConfig(json: unknown, folder: string, file = 'the configura
     },
     deploy: {
       attempts: given.deploy?.attempts ?? 3,
+      powerSeconds: given.deploy?.powerSeconds ?? 120,
+      askAgainSeconds: given.deploy?.askAgainSeconds ?? 30,
+      rebootsPerHour: given.deploy?.rebootsPerHour ?? 12,
+      networkSeconds: given.deploy?.networkSeconds ?? 900,
       agentSeconds: given.deploy?.agentSeconds ?? 1200,
       writeStallSeconds: given.deploy?.writeStallSeconds ?? 900,
       instanceSeconds: given.deploy?.instanceSeconds ?? 1200,

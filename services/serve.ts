@@ -9,6 +9,7 @@ import { METADATA_ADDRESS } from '../src/decide/dhcp-reply.ts'
 import { bmcAccess } from '../src/domain/bmc-access.ts'
 import { AppError } from '../src/domain/error.ts'
 import type { Ip } from '../src/wire/address.ts'
+import type { Node } from '../src/domain/node.ts'
 import { startApi } from './api/server.ts'
 import { startBmcs } from './bmc/bmcs.ts'
 import { agentRoutes } from './boot/agent.ts'
@@ -75,11 +76,14 @@ export async function serve(args: string[]): Promise<void> {
   const common = { config, store, facts, apply, log, now, leaseNow }
 
   const bmcs = startBmcs({ now: () => performance.now(), random: randomBytes, log })
+  const bmc = (node: Node) => bmcs.bmc(node.uuid, bmcAccess(node), node.quirkCard)
+  const examine = (node: Node, wait: boolean) => bmcs.examine(bmcAccess(node), { bootDevice: true, wait })
   const conductor = startConductor({
     ...common,
     token,
     limits,
-    bmc: (node) => bmcs.bmc(node.uuid, bmcAccess(node)),
+    bmc,
+    examine,
     pollSeconds: config.bmc.pollSeconds
   })
   const { wake } = conductor
@@ -114,7 +118,7 @@ export async function serve(args: string[]): Promise<void> {
     away: clock.away,
     wake
   })
-  const api = await startApi({ ...common, token, wake, images, inherited, dhcp })
+  const api = await startApi({ ...common, token, wake, bmc, images, inherited, dhcp })
   // Sockets do not outlive their link, and no answer may name an address that is not ours: ended, we are started again, and
   // refuse to serve until all is as the configuration says.
   const end = (what: string): void => {
@@ -143,8 +147,8 @@ export async function serve(args: string[]): Promise<void> {
     linkWatch.close()
     // Machines first, then what they caused, then what all of them stand on.
     await Promise.all([dhcp.close(), tftp.close(), boot.close(), api.close(), images.close()])
-    await conductor.close()
-    await bmcs.close()
+    // An exam may take minutes, and is cut short by its BMC's end.
+    await Promise.all([conductor.close(), bmcs.close()])
     await files.close()
     clock.close()
     store.close()

@@ -20,7 +20,7 @@ export function startBmc(
   rack: RackPlan,
   machine: MachinePlan,
   log: (message: string) => void
-): { close(): Promise<void> } {
+): { silence(ms: number): void; close(): Promise<void> } {
   const { bmc } = machine
   const config = join(bmc.dir, 'lan.conf')
   const commands = join(bmc.dir, 'commands')
@@ -30,9 +30,9 @@ export function startBmc(
 
   let closing = false
   let timer: NodeJS.Timeout | undefined
-  let stop = begin()
+  let sim = begin()
 
-  function begin(): () => Promise<void> {
+  function begin() {
     const [program, ...args] = inNamespace(rack.bmcs.namespace, [
       ...['ipmi_sim', '-n', '-c', config, '-f', commands, '-s', bmc.dir]
     ])
@@ -43,19 +43,28 @@ export function startBmc(
     void ended.then(() => {
       if (closing) return
       log(`${machine.name}: its BMC ended (see ${bmc.log}); starting it again`)
-      timer = setTimeout(() => (stop = begin()), restartAfterMs)
+      timer = setTimeout(() => (sim = begin()), restartAfterMs)
     })
-    return async () => {
-      child.kill('SIGKILL')
-      await ended
+    return {
+      child,
+      async stop() {
+        child.kill('SIGKILL')
+        await ended
+      }
     }
   }
 
   return {
+    /** It hears and says nothing for a while, as a BMC that hangs. */
+    silence(ms) {
+      const hung = sim.child
+      hung.kill('SIGSTOP')
+      setTimeout(() => hung.kill('SIGCONT'), ms).unref()
+    },
     async close() {
       closing = true
       clearTimeout(timer)
-      await stop()
+      await sim.stop()
     }
   }
 }

@@ -4,10 +4,12 @@
 // Its Unix socket takes one line and answers one line, then closes:
 //   chassis MACHINE HEX   an IPMI chassis request → the reply (bmc-chassis.c asks this)
 //   status                → a JSON list of MachineStatus
+//   fault MACHINE JSON    what is to go wrong from now on (Faults) → ok
 import { readFileSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { createInterface } from 'node:readline'
 import { startBmc } from './bmc.ts'
+import { noFaults, type Faults } from './faults.ts'
 import { createMachine } from './machine.ts'
 import type { RackPlan } from './plan.ts'
 
@@ -18,6 +20,8 @@ const machines = new Map(
   rack.machines.map((plan) => [plan.name, createMachine(plan, rack.lan.namespace, log)] as const)
 )
 
+const bmcs = new Map<string, ReturnType<typeof startBmc>>()
+
 const server = createServer((connection) => {
   // Whoever asked may be gone before the answer.
   connection.on('error', () => {})
@@ -25,22 +29,29 @@ const server = createServer((connection) => {
 })
 
 function answer(line: string): string {
-  const [word, name = '', hex = ''] = line.split(' ')
+  const [word, name = '', rest = ''] = line.split(' ')
   if (word === 'status') return JSON.stringify([...machines.values()].map((machine) => machine.status()))
   const machine = machines.get(name)
+  if (word === 'fault' && machine) {
+    const faults: Faults = { ...noFaults, ...(JSON.parse(rest) as Partial<Faults>) }
+    log(`${name}: faults ${JSON.stringify(faults)}`)
+    machine.setFaults(faults)
+    if (faults.silentMs > 0) bmcs.get(name)?.silence(faults.silentMs)
+    return 'ok'
+  }
   if (word === 'chassis' && machine)
-    return Buffer.from(machine.chassis([...Buffer.from(hex, 'hex')])).toString('hex')
+    return Buffer.from(machine.chassis([...Buffer.from(rest, 'hex')])).toString('hex')
   log(`a request that makes no sense: ${JSON.stringify(line)}`)
   return ''
 }
 
 rmSync(rack.daemon.socket, { force: true })
 server.listen(rack.daemon.socket, () => {
-  const bmcs = rack.machines.map((plan) => startBmc(rack, plan, log))
+  for (const plan of rack.machines) bmcs.set(plan.name, startBmc(rack, plan, log))
   log(`rack ${rack.name} is up: ${[...machines.keys()].join(', ')}`)
   process.once('SIGTERM', async () => {
     server.close()
-    await Promise.all([...bmcs, ...machines.values()].map((part) => part.close()))
+    await Promise.all([...bmcs.values(), ...machines.values()].map((part) => part.close()))
     log('rack is down')
     process.exit(0)
   })

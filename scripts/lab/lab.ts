@@ -17,6 +17,7 @@ import { dirname, join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { buildBmcModule } from './bmc.ts'
+import type { Faults } from './faults.ts'
 import type { MachineStatus } from './machine.ts'
 import { buildNetwork, networkRemains, removeNetwork } from './network.ts'
 import { bootMode, planRack, rackDir } from './plan.ts'
@@ -81,6 +82,18 @@ export async function daemonStatus(rack: RackPlan): Promise<MachineStatus[]> {
   const connection = connect(rack.daemon.socket)
   connection.write('status\n')
   return JSON.parse(await text(connection)) as MachineStatus[]
+}
+
+/** What is to go wrong with a machine from now on, and nothing else; what is not said is all right. */
+export async function setFaults(
+  rack: RackPlan,
+  { name }: MachinePlan,
+  faults: Partial<Faults>
+): Promise<void> {
+  const connection = connect(rack.daemon.socket)
+  connection.write(`fault ${name} ${JSON.stringify(faults)}\n`)
+  const answer = (await text(connection)).trim()
+  if (answer !== 'ok') throw new Error(`the rack daemon did not take the faults: ${answer || 'no answer'}`)
 }
 
 /** True while the rack's daemon, and with it every machine and BMC, is under control. */

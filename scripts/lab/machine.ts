@@ -1,6 +1,7 @@
 // A machine of the rack as its BMC sees it: the chassis (chassis.ts) joined to the process (qemu.ts).
 import { answerChassis, bootBegan, bootOrder, newChassis } from './chassis.ts'
 import type { ChassisAction } from './chassis.ts'
+import { faultyAction, noFaults, type Faults } from './faults.ts'
 import type { MachinePlan } from './plan.ts'
 import { startQemu } from './qemu.ts'
 import type { Qemu } from './qemu.ts'
@@ -11,6 +12,8 @@ export type Machine = {
   /** Answers one IPMI chassis request; what it asks for is begun, not awaited, as with a real BMC. */
   chassis(request: readonly number[]): number[]
   status(): MachineStatus
+  /** What is to go wrong from now on. */
+  setFaults(faults: Faults): void
   /** Takes the power away; resolves when the machine is off. */
   close(): Promise<void>
 }
@@ -20,11 +23,16 @@ export function createMachine(plan: MachinePlan, namespace: string, log: (messag
   let chassis = newChassis
   let qemu: Qemu | undefined
   let work: Promise<void> = Promise.resolve()
+  let faults = noFaults
 
   const nextBootOrder = () => bootOrder(chassis, plan.firmware, plan.bootOrder, Date.now())
 
   /** Begins a boot, at power-on and again at each reset. */
   function boot(): void {
+    if (faults.lapsedFlags > 0) {
+      faults = { ...faults, lapsedFlags: faults.lapsedFlags - 1 }
+      chassis = { ...chassis, bootFlags: newChassis.bootFlags }
+    }
     const order = nextBootOrder()
     log(`${plan.name}: boots ${order.join(', then ')}`)
     chassis = bootBegan(chassis)
@@ -56,11 +64,19 @@ export function createMachine(plan: MachinePlan, namespace: string, log: (messag
     work = work.then(action).catch((error: Error) => log(`${plan.name}: ${error.message}`))
   }
 
+  function control(action: ChassisAction): void {
+    log(`${plan.name}: told ${action}, is ${qemu ? 'on' : 'off'}`)
+    const { carriedOut, comesBackMs, faults: left } = faultyAction(faults, action)
+    faults = left
+    if (carriedOut) then(actions[action])
+    if (comesBackMs > 0) setTimeout(() => then(powerOn), comesBackMs).unref()
+  }
+
   return {
     chassis(request) {
       const answer = answerChassis(request, chassis, qemu ? 'on' : 'off', Date.now())
       chassis = answer.chassis
-      if (answer.action) then(actions[answer.action])
+      if (answer.action) control(answer.action)
       return answer.reply
     },
     status: () => ({
@@ -69,6 +85,9 @@ export function createMachine(plan: MachinePlan, namespace: string, log: (messag
       ...(qemu ? { pid: qemu.pid } : {}),
       bootFlags: Buffer.from(chassis.bootFlags).toString('hex')
     }),
+    setFaults(next) {
+      faults = next
+    },
     async close() {
       then(actions.off)
       await work

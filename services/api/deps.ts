@@ -16,6 +16,7 @@ import { Type } from 'typebox'
 import type { DhcpVerdict } from '../../src/decide/dhcp.ts'
 import type { SeenClient, SeenServer } from '../../src/decide/dhcp-seen.ts'
 import type { Fresh, ProvisionFacts } from '../../src/decide/provision.ts'
+import type { OperatorBmc } from '../../src/domain/bmc.ts'
 import { AppError } from '../../src/domain/error.ts'
 import type { Image } from '../../src/domain/image.ts'
 import type { Node } from '../../src/domain/node.ts'
@@ -41,6 +42,8 @@ export type ApiDeps = {
   wake: (nodeUuid: string) => void
   /** 256 random bits, hex. */
   token: () => string
+  /** The node's BMC; throws AppError when its driver_info is no use. */
+  bmc: (node: Node) => OperatorBmc
   images: {
     add(
       name: string,

@@ -10,6 +10,7 @@ import { TypeBoxValidatorCompiler } from '@fastify/type-provider-typebox'
 import Fastify, { LogController, type FastifyBaseLogger } from 'fastify'
 import { AppError } from '../../src/domain/error.ts'
 import { listenOptions, listenStream, type InheritedSockets, type ListenOptions } from '../listen.ts'
+import { bmcRoutes } from './bmc.ts'
 import { deploymentRoutes } from './deployments.ts'
 import type { ApiDeps, App } from './deps.ts'
 import { dhcpRoutes } from './dhcp.ts'
@@ -67,6 +68,7 @@ export function buildApi(deps: ApiDeps, door: Door = { kind: 'socket' }): App {
   discoveryRoutes(app)
   nodeRoutes(app, deps)
   stateRoutes(app, deps)
+  bmcRoutes(app, deps)
   portRoutes(app, deps)
   driverRoutes(app)
   imageRoutes(app, deps)

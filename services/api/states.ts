@@ -3,6 +3,7 @@
 import { Type } from 'typebox'
 import {
   decidePower,
+  POWER_ORDER,
   decideProvision,
   LEGAL,
   type DeploySpec,
@@ -27,8 +28,6 @@ import {
 } from './deps.ts'
 import { Ident } from './nodes.ts'
 import { statesView, type Json } from './views.ts'
-
-const POWER: readonly PowerWord[] = ['power on', 'power off', 'rebooting']
 
 export function stateRoutes(app: App, deps: ApiDeps): void {
   const { facts, store, apply, now, wake } = deps
@@ -106,19 +105,17 @@ export function stateRoutes(app: App, deps: ApiDeps): void {
     '/v1/nodes/:ident/states/power',
     { schema: { params: Ident, body: PowerBody } },
     async (request, reply) => {
-      const { target } = request.body
-      const word = POWER.find((known) => known === target)
+      const { target, timeout } = request.body
+      const known = Object.keys(POWER_ORDER) as PowerWord[]
+      const word = known.find((one) => one === target)
       if (!word)
         throw new AppError(
           'bad-request',
-          target.startsWith('soft')
-            ? `${JSON.stringify(target)} asks the operating system to shut down, which Seedling does not do; shut it down by ` +
-                'SSH, or use "power off" or "rebooting", which cut the power'
-            : `Power target ${JSON.stringify(target)} is not known; Seedling has ${POWER.join(', ')}`
+          `Power target ${JSON.stringify(target)} is not known; Seedling has ${known.join(', ')}`
         )
       const uuid = store.commit(() => {
         const node = nodeNamed(facts, request.params.ident)
-        apply(decidePower(provisionFacts(facts, node), word, fresh(deps), now()))
+        apply(decidePower(provisionFacts(facts, node), word, timeout ?? null, fresh(deps), now()))
         return node.uuid
       })
       wake(uuid)

@@ -8,6 +8,7 @@ import type { Image, KeyPair } from '../../src/domain/image.ts'
 import type { Instance } from '../../src/domain/instance.ts'
 import type { Node, Port } from '../../src/domain/node.ts'
 import { CHECKLIST, nextMilestone, type Order } from '../../src/domain/order.ts'
+import type { QuirkCard } from '../../src/domain/quirk-card.ts'
 import type { Lease } from '../../src/domain/subnet.ts'
 import { SECRET_DRIVER_INFO } from '../store/secrets.ts'
 
@@ -58,7 +59,7 @@ export function nodeView(node: Node, orders: readonly Order[], base: string): Js
     description: node.description,
     driver: node.driver,
     driver_info: maskedDriverInfo(node),
-    driver_internal_info: {},
+    driver_internal_info: node.quirkCard ? { quirk_card: quirkCardView(node.quirkCard) } : {},
     extra: node.extra,
     fault: null,
     inspection_finished_at: time(inspection?.state === 'done' ? inspection.finishedAt : null),
@@ -104,6 +105,41 @@ export function nodeView(node: Node, orders: readonly Order[], base: string): Js
     states: links(base, `${path}/states`),
     portgroups: links(base, `${path}/portgroups`),
     volume: links(base, `${path}/volume`)
+  }
+}
+
+/** What an exam found out about a BMC. Spans are milliseconds, of power seconds. */
+export function quirkCardView({
+  examinedAt,
+  acceptsSuiteZero,
+  answersPing,
+  bootDevice,
+  ...card
+}: QuirkCard): Json {
+  return {
+    examined_at: time(examinedAt),
+    identity: card.identity && {
+      manufacturer: card.identity.manufacturer,
+      product: card.identity.product,
+      firmware: card.identity.firmware,
+      ipmi_version: card.identity.ipmiVersion,
+      system_guid: card.identity.systemGuid
+    },
+    way: card.way && { cipher_suite: card.way.suite, privilege: card.way.privilege, quirk: card.way.quirk },
+    cipher_suites: card.suites,
+    accepts_suite_zero: acceptsSuiteZero,
+    answers_ping: answersPing,
+    sessions: card.sessions,
+    latency: card.latency,
+    boot_device: bootDevice && {
+      truthful: bootDevice.truthful,
+      keeps_efi: bootDevice.keepsEfi,
+      can_be_kept: bootDevice.canBeKept,
+      lapses: bootDevice.lapses
+    },
+    power: card.power && { on_seconds: card.power.onSeconds, off_seconds: card.power.offSeconds },
+    gap: card.gap,
+    findings: card.findings
   }
 }
 

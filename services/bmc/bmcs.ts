@@ -60,7 +60,8 @@ export function startBmcs(deps: BmcsDeps): Bmcs {
 
   function driverDeps(card: QuirkCard | null): DriverDeps {
     const common = { now, random, log, timing, operation, idle, loginPlace: logins.take }
-    return { ...common, gap: Math.max(gap, card?.gap ?? 0), remembered: card?.way ?? null }
+    const { gap: slow = 0, way = null, identity = null } = card ?? {}
+    return { ...common, gap: Math.max(gap, slow), remembered: way, maker: identity?.manufacturer ?? null }
   }
 
   function connect(access: BmcAccess, card: QuirkCard | null): DriverBmc {
@@ -143,6 +144,7 @@ export function startBmcs(deps: BmcsDeps): Bmcs {
         setBootDevice: (device, options) =>
           ask(`set boot device ${device}`, (bmc) => bmc.setBootDevice(device, options)),
         identify: (light) => ask(`identify ${light}`, (bmc) => bmc.identify(light)),
+        identifyState: () => ask('identify state', (bmc) => bmc.identifyState()),
         identity: () => ask('identity', (bmc) => bmc.identity()),
         events: () => ask('events', (bmc) => bmc.events()),
         clearEvents: () => ask('clear events', (bmc) => bmc.clearEvents()),

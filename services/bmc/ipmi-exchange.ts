@@ -9,8 +9,11 @@ export type Exchange = {
   /** Milliseconds of the driver's clock. Time spent waiting for a place to log in does not count: it moves this on. */
   deadlineAt: number
   now(): number
-  /** One request, whatever its completion code. `no-answer`: it may or may not have been carried out. */
-  send<Request>(command: Command<Request, unknown>, request: Request): Promise<Answer>
+  /**
+   * One request, whatever its completion code. `no-answer`: it may or may not have been carried out. `once`: no packet is
+   * repeated (not every BMC knows a repeated request by its rqSeq), and the session goes on without an answer.
+   */
+  send<Request>(command: Command<Request, unknown>, request: Request, how?: 'once'): Promise<Answer>
   /** The response of an answer; AppError for a completion code other than 0. */
   read<Response>(command: Command<unknown, Response>, answer: Extract<Answer, { kind: 'reply' }>): Response
   /** A command that may be carried out twice: on no answer it is sent again in a new session, until time is up. */

@@ -17,6 +17,7 @@ import {
   timedOut
 } from '../../src/decide/bmc-failure.ts'
 import type { SessionTiming } from '../../src/decide/bmc-session.ts'
+import { bootDeviceName, bootDeviceNumber } from '../../src/wire/ipmi/boot-device.ts'
 import { cipherSuite } from '../../src/wire/ipmi/cipher-suite.ts'
 import { COMPLETION } from '../../src/wire/ipmi/codes.ts'
 import { chassisControl, type ChassisControl } from '../../src/wire/ipmi/command/chassis-control.ts'
@@ -26,7 +27,6 @@ import { getChassisStatus } from '../../src/wire/ipmi/command/chassis-status.ts'
 import { getDeviceId } from '../../src/wire/ipmi/command/get-device-id.ts'
 import { getSystemGuid } from '../../src/wire/ipmi/command/get-system-guid.ts'
 import {
-  BOOT_DEVICE,
   BOOT_PARAMETER,
   getSystemBootOptions,
   KEEP_AFTER_60_SECONDS,
@@ -58,6 +58,8 @@ export type IpmiDriverDeps = IpmiDeps & {
   loginPlace: (alive: () => boolean) => Promise<() => void>
   /** The way that worked in an earlier life. */
   remembered: LoginWay | null
+  /** Whose BMC it is, as an exam found out; an IANA enterprise number. */
+  maker: number | null
 }
 
 const REPORT_FACTOR = 3
@@ -126,14 +128,15 @@ export function ipmiBmc(access: BmcAccess, deps: IpmiDriverDeps): IpmiBmc {
       deadlineAt,
       now: deps.now,
       // A session in which nothing was answered is of no more use.
-      async send(command, request) {
+      async send(command, request, how) {
         const { name, netFn, command: number, completionWords: words } = command
-        const bytes = { name, netFn, command: number, data: command.encodeRequest(request), words }
+        const data = command.encodeRequest(request)
+        const bytes = { name, netFn, command: number, data, words, once: how === 'once' }
         const current = await loggedIn(exchange)
         await pace()
         const answer = await current.request(bytes, exchange.deadlineAt)
         lastSentAt = deps.now()
-        if (answer.kind === 'no-answer') endSession()
+        if (answer.kind === 'no-answer' && how !== 'once') endSession()
         return answer
       },
       read<Response>(command: Command<unknown, Response>, answer: Extract<Answer, { kind: 'reply' }>) {
@@ -172,16 +175,16 @@ export function ipmiBmc(access: BmcAccess, deps: IpmiDriverDeps): IpmiBmc {
 
   /**
    * Chassis Control is not repeated blindly: when no answer came, or the BMC says that the state does not allow it, the
-   * state is read first, and only a machine that is not yet as wanted is told again.
+   * state is read first, and only a machine that is not yet as wanted is told again. A power button is pressed once.
    */
   async function setPower(exchange: Exchange, control: ChassisControl): Promise<void> {
     const wanted: PowerState = control === 'on' ? 'on' : 'off'
     for (;;) {
-      const answer = await exchange.send(chassisControl, { control })
+      const answer = await exchange.send(chassisControl, { control }, 'once')
       const inDoubt = answer.kind === 'no-answer' || answer.completionCode === COMPLETION.notInThisState
       if (inDoubt && (await power(exchange)) === wanted) return
       if (answer.kind === 'reply') return exchange.read(chassisControl, answer)
-      if (deps.now() >= exchange.deadlineAt) {
+      if (control === 'soft-off' || deps.now() >= exchange.deadlineAt) {
         const missing = chassisControl.name
         throw timedOut(access, deps.operation / 1000, { kind: 'stopped', missing })
       }
@@ -287,11 +290,11 @@ export function ipmiBmc(access: BmcAccess, deps: IpmiDriverDeps): IpmiBmc {
     powerOn: () => operate((exchange) => setPower(exchange, 'on')),
     powerOff: () => operate((exchange) => setPower(exchange, 'off')),
     softOff: () => operate((exchange) => setPower(exchange, 'soft-off')),
-    bootDevice: () => operate(async (exchange) => settingOf(await bootFlags(exchange))),
+    bootDevice: () => operate(async (exchange) => settingOf(await bootFlags(exchange), deps.maker)),
     setBootDevice: (device, { persistent, efi }) =>
       operate(async (exchange) => {
-        await setBootFlags(exchange, flagsOf(device, persistent, efi))
-        return settingOf(await bootFlags(exchange))
+        await setBootFlags(exchange, flagsOf(device, persistent, efi, deps.maker))
+        return settingOf(await bootFlags(exchange), deps.maker)
       }),
     keepsBootDevice: () =>
       operate(async (exchange) => {
@@ -302,6 +305,8 @@ export function ipmiBmc(access: BmcAccess, deps: IpmiDriverDeps): IpmiBmc {
         return 'keep' in value && (value.keep & KEEP_AFTER_60_SECONDS) !== 0
       }),
     identify: (light) => operate((exchange) => exchange.run(chassisIdentify, { identify: light })),
+    identifyState: () =>
+      operate(async (exchange) => (await exchange.run(getChassisStatus, undefined)).identify),
     identity: () => operate(identity),
     events: () => report(async (exchange) => readEventLog(exchange, await sensorRecords(exchange))),
     clearEvents: () => report(clearEventLog),
@@ -319,14 +324,11 @@ export function ipmiBmc(access: BmcAccess, deps: IpmiDriverDeps): IpmiBmc {
 }
 
 /** `none` is all zeros: nothing is overridden. */
-function flagsOf(device: BootDevice, persistent: boolean, efi: boolean): BootFlags {
-  if (device === 'none') return { valid: false, persistent: false, efi: false, device: BOOT_DEVICE.none }
-  return { valid: true, persistent, efi, device: BOOT_DEVICE[device] }
+function flagsOf(device: BootDevice, persistent: boolean, efi: boolean, maker: number | null): BootFlags {
+  if (device === 'none') return { valid: false, persistent: false, efi: false, device: 0 }
+  return { valid: true, persistent, efi, device: bootDeviceNumber(device, { persistent, efi }, maker) }
 }
 
-function settingOf({ device: number, ...flags }: BootFlags): BootDeviceSetting {
-  for (const device of Object.keys(BOOT_DEVICE) as BootDevice[]) {
-    if (BOOT_DEVICE[device] === number) return { device, ...flags }
-  }
-  return { device: 'other', ...flags }
+function settingOf({ device: number, ...flags }: BootFlags, maker: number | null): BootDeviceSetting {
+  return { device: bootDeviceName(number, flags, maker), ...flags }
 }

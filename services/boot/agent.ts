@@ -13,7 +13,7 @@ import {
   type AgentVerdict
 } from '../../src/decide/agent.ts'
 import { configDrive } from '../../src/decide/config-drive.ts'
-import type { OrderLimits } from '../../src/decide/order.ts'
+import type { OrderLimits } from '../../src/decide/order-deadline.ts'
 import type { Apply } from '../store/apply.ts'
 import type { Facts } from '../store/facts.ts'
 import type { Store } from '../store/open.ts'

@@ -4,7 +4,9 @@
 import { createReadStream, statSync } from 'node:fs'
 import { Transform } from 'node:stream'
 import { Argument, Command, CommanderError } from 'commander'
+import { bmcCommands, powerStatus } from './bmc.ts'
 import { CliError, createClient, type Client, type Json } from './client.ts'
+import type { AddCommand } from './command.ts'
 import { explain, listLeases, savePackets, showSeen, showStatus } from './dhcp.ts'
 import type { ShownEvent } from './event-words.ts'
 import { bar, bytes, day, table } from './format.ts'
@@ -25,7 +27,16 @@ import { eventLine, followEvents, lastEventId, timeline } from './timeline.ts'
 
 const DEFAULT_SOCKET = '/run/seedling/api.sock'
 const EVENT_PAGE = 1000
-const POWER: Readonly<Record<string, string>> = { on: 'power on', off: 'power off', reboot: 'rebooting' }
+/** `reset` and `cycle` are what others call it; all are off, then on, so that nothing can happen twice. */
+const POWER: Readonly<Record<string, string>> = {
+  on: 'power on',
+  off: 'power off',
+  reboot: 'rebooting',
+  reset: 'rebooting',
+  cycle: 'rebooting',
+  soft: 'soft power off',
+  'soft-reboot': 'soft rebooting'
+}
 
 type Common = { socket?: string; api?: string; tokenFile?: string; json?: boolean }
 
@@ -71,10 +82,11 @@ export async function runCli(argv: string[]): Promise<number> {
       })
   }
 
-  nodeCommands(program, command)
+  const node = nodeCommands(program, command)
   imageCommands(program, command)
   otherCommands(program, command)
   dhcpCommands(program, command)
+  bmcCommands(program, node, command)
 
   try {
     await program.parseAsync(argv)
@@ -87,14 +99,7 @@ export async function runCli(argv: string[]): Promise<number> {
   }
 }
 
-type AddCommand = (
-  parent: Command,
-  usage: string,
-  description: string,
-  work: (client: Client, out: Out, args: string[], options: never) => Promise<boolean | void>
-) => Command
-
-function nodeCommands(program: Command, command: AddCommand): void {
+function nodeCommands(program: Command, command: AddCommand): Command {
   const node = program.command('node').description('machines')
   command(
     node,
@@ -135,11 +140,19 @@ function nodeCommands(program: Command, command: AddCommand): void {
     command(node, `${name} <nodes...>`, description, (client, out, nodes, options: { wait?: boolean }) =>
       provisionNodes(client, out, nodes, target, options.wait === true)
     ).option('--wait', 'until it is done')
-  command(node, 'power', 'on, off or reboot', (client, out, [act, ...nodes]) =>
-    powerNodes(client, out, nodes, POWER[act as string] as string)
+  command(
+    node,
+    'power',
+    'switch, or ask the BMC; soft: the operating system shuts down; reboot, reset, cycle: off, then on',
+    (client, out, [act, ...nodes], options: { timeout?: string; wait?: boolean }) =>
+      act === 'status'
+        ? powerStatus(client, out, nodes)
+        : powerNodes(client, out, nodes, POWER[act as string] as string, options)
   )
-    .addArgument(new Argument('<act>').choices(Object.keys(POWER)))
+    .addArgument(new Argument('<act>').choices(['status', ...Object.keys(POWER)]))
     .addArgument(new Argument('<nodes...>'))
+    .option('--timeout <seconds>', 'how long a soft one waits for the operating system')
+    .option('--wait', 'until it is done')
   command(node, 'delete <nodes...>', 'forget machines', deleteNodes)
   command(
     program.command('deployment').description('installations'),
@@ -147,6 +160,7 @@ function nodeCommands(program: Command, command: AddCommand): void {
     'all deployments',
     listDeployments
   )
+  return node
 }
 
 function imageCommands(program: Command, command: AddCommand): void {

@@ -20,12 +20,16 @@ export type ShownEvent = {
 
 const MILESTONE: Readonly<Record<EventDetail['milestone-reached']['milestone'], string>> = {
   'bmc-verified': 'the BMC is verified',
+  'bmc-examined': 'the BMC is examined',
   'powered-off': 'the machine is off',
   'powered-on': 'the machine is on',
+  'network-seen': 'the machine boots from the network',
   'agent-seen': 'the deploy ramdisk runs',
   'image-written': 'the image is on the disk, verified',
   'instance-up': 'the installed system is up'
 }
+
+const POWER_ACT = { 'power-on': 'power on', 'power-off': 'power off', 'soft-off': 'shut down' } as const
 
 const percent = (done: number, total: number) => (total > 0 ? `${Math.floor((100 * done) / total)} %` : '0 %')
 const reasonOf = (reason: string | null) => (reason ? `: ${reason}` : '')
@@ -40,12 +44,16 @@ const WORDS: { readonly [K in EventKind]: (detail: EventDetail[K]) => string } =
   'order-done': ({ order, seconds }) => `${order} done in ${span(seconds * 1000)}`,
   'order-failed': ({ code, message, milestone }) => `FAILED at ${milestone} (${code}): ${message}`,
   'order-cancelled': ({ order, reason }) => `${order} cancelled: ${reason}`,
-  'power-asked': ({ act }) => `BMC told: ${act === 'power-on' ? 'power on' : 'power off'}`,
+  'power-asked': ({ act, read }) => `BMC told: ${POWER_ACT[act]}${read ? `, as it read ${read}` : ''}`,
   'power-seen': ({ power }) => `power is ${power}`,
   'boot-device-set': ({ asked, kept, device, valid }) =>
     kept
       ? `boot device: ${asked}`
       : `boot device: asked ${asked}, but the BMC says ${valid ? device : 'none'}`,
+  'bmc-examined': ({ findings }) =>
+    findings.length === 0
+      ? 'the exam of the BMC found nothing amiss'
+      : `the exam of the BMC found: ${findings.map(({ kind, message }) => `${kind}: ${message}`).join('. ')}`,
   'bmc-trouble': ({ code, message }) => `BMC trouble (${code}): ${message}`,
   'dhcp-answered': ({ type, ip, client, bootFile, reason }) =>
     `DHCP ${type} ${ip} to ${client}${bootFile ? `, boot file ${bootFile}` : ', no boot file'} (${reason})`,

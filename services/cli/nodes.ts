@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs'
 import { CliError, type Client, type Json } from './client.ts'
 import { eventWords, type ShownEvent } from './event-words.ts'
 import { clock, day, record, table } from './format.ts'
+import { cardLines } from './quirk-card.ts'
 import { eventLine, followEvents, lastEventId } from './timeline.ts'
 
 export type Out = { line(text: string): void; json(value: unknown): void; asJson: boolean }
@@ -18,7 +19,8 @@ type NodeJson = Json & {
 
 type Imported = { uuid: string; name: string | null; fields: string[]; ignored: string[] }
 
-const nodePath = (ident: string) => `/v1/nodes/${encodeURIComponent(ident)}`
+/** Where a node is in the API. */
+export const nodePath = (ident: string) => `/v1/nodes/${encodeURIComponent(ident)}`
 const label = (node: { name: string | null; uuid: string }) => node.name ?? node.uuid
 
 export async function listNodes(client: Client, out: Out): Promise<void> {
@@ -45,7 +47,8 @@ export async function showNode(client: Client, out: Out, ident: string): Promise
   const { ports } = await client.ask('GET', `${nodePath(ident)}/ports/detail`)
   if (out.asJson) return out.json({ ...node, ports })
   // What is the same for every node, or empty, is of no interest at a terminal; --json shows it all.
-  const dull = /(_interface|^links|^ports|^states|^portgroups|^volume|^conductor|^conductor_group)$/
+  const dull =
+    /(_interface|^links|^ports|^states|^portgroups|^volume|^conductor|^conductor_group|^driver_internal_info)$/
   const filled = Object.entries(node).filter(
     ([key, value]) =>
       !dull.test(key) &&
@@ -61,6 +64,8 @@ export async function showNode(client: Client, out: Out, ident: string): Promise
     port['pxe_enabled'] ? 'yes' : 'no',
     port['physical_network']
   ])
+  const card = (node['driver_internal_info'] as Json)['quirk_card']
+  if (card) out.line('\nBMC\n' + cardLines(card as Json))
   out.line('\n' + table(['PORT', 'ADDRESS', 'BOOTS', 'NETWORK'], rows))
 }
 
@@ -280,15 +285,21 @@ export async function provisionNodes(
   })
 }
 
+/** One power verb for each node; `timeout` in seconds, for the soft ones. With `wait`, until it is done. */
 export async function powerNodes(
   client: Client,
   out: Out,
   nodes: string[],
-  target: string
+  target: string,
+  { timeout, wait }: { timeout?: string; wait?: boolean }
 ): Promise<boolean> {
+  if (timeout !== undefined && !/^[1-9]\d{0,4}$/.test(timeout))
+    throw new CliError(`--timeout ${timeout} is no number of seconds`)
   return each(out, nodes, async (ident) => {
-    await client.ask('PUT', `${nodePath(ident)}/states/power`, { target })
-    return target
+    const body = timeout === undefined ? { target } : { target, timeout: Number(timeout) }
+    await client.ask('PUT', `${nodePath(ident)}/states/power`, body)
+    if (wait) await settled(client, ident)
+    return wait ? `${target}: done` : target
   })
 }
 
@@ -318,7 +329,7 @@ async function each(out: Out, idents: string[], work: (ident: string) => Promise
 }
 
 /** Waits until nothing goes on at the node; CliError with last_error when it did not end well. */
-async function settled(client: Client, ident: string): Promise<string> {
+export async function settled(client: Client, ident: string): Promise<string> {
   for (;;) {
     const node = (await client.ask('GET', nodePath(ident))) as NodeJson
     if (node['reservation'] === null) {

@@ -1,20 +1,17 @@
 // Looks at the open orders and does the first unticked line of each, one turn at a time per node, again and again.
 // All judgement is in src/decide/order.ts; what is kept here (timers, who is busy) may be lost at any moment.
 
-import type { Bmc } from '../../src/domain/bmc.ts'
+import { sameOverride } from '../../src/decide/bmc-exam.ts'
+import { afterFailedAct, decideTurn, needsLook, powerSeen, type Observation } from '../../src/decide/order.ts'
+import type { OrderLimits } from '../../src/decide/order-deadline.ts'
+import { orderEvent } from '../../src/decide/order-event.ts'
+import type { Act } from '../../src/decide/power-loop.ts'
+import type { Bmc, BootDeviceSetting } from '../../src/domain/bmc.ts'
 import type { Change } from '../../src/domain/change.ts'
 import { AppError } from '../../src/domain/error.ts'
 import type { Node } from '../../src/domain/node.ts'
 import type { Order } from '../../src/domain/order.ts'
-import {
-  decideTurn,
-  needsLook,
-  orderEvent,
-  powerSeen,
-  type Act,
-  type Observation,
-  type OrderLimits
-} from '../../src/decide/order.ts'
+import type { QuirkCard } from '../../src/domain/quirk-card.ts'
 import type { Logger } from 'pino'
 import type { Apply } from '../store/apply.ts'
 import type { Facts } from '../store/facts.ts'
@@ -31,6 +28,8 @@ export type ConductorDeps = {
   limits: OrderLimits
   /** The node's BMC; throws AppError when its driver_info is no use. */
   bmc: (node: Node) => Bmc
+  /** Examines the node's BMC; `wait`: for a minute, to see whether a boot device lapses. */
+  examine: (node: Node, wait: boolean) => Promise<QuirkCard>
   /** 0: power is read only for orders. */
   pollSeconds: number
 }
@@ -44,8 +43,10 @@ export type Conductor = {
 
 /** A missed wake-up costs at most this. */
 const SWEEP_MILLISECONDS = 30_000
-/** How many BMCs are read at once by the poll. */
-const POLL_WIDTH = 16
+/** How many BMCs are read at once by the poll: as many as may log in at once, so that dead ones hold up nobody. */
+const POLL_WIDTH = 128
+/** What the poll reads within this time shares a commit. */
+const POLL_COMMIT_MILLISECONDS = 100
 
 export function startConductor(deps: ConductorDeps): Conductor {
   const { store, facts, apply, now } = deps
@@ -86,7 +87,10 @@ export function startConductor(deps: ConductorDeps): Conductor {
     const order = facts.latestOrder(nodeUuid)
     const node = facts.nodeByUuid(nodeUuid)
     if (!node || order?.state !== 'open') return null
-    const seen = needsLook(order, now()) ? await look(node) : null
+    const wanted = needsLook(order, deps.limits, now())
+    const seen = wanted === 'exam' ? await exam(node, order) : wanted === 'power' ? await look(node) : null
+    // What we cut short ourselves says nothing about the BMC.
+    if (closed && seen && 'trouble' in seen) return null
     const verdict = store.commit(() => {
       const order2 = facts.latestOrder(nodeUuid)
       const node2 = facts.nodeByUuid(nodeUuid)
@@ -99,13 +103,14 @@ export function startConductor(deps: ConductorDeps): Conductor {
     })
     if (!verdict) return now()
     if (!verdict.act) return verdict.wakeAt
-    const trouble = await carryOut(verdict.node, verdict.order, verdict.act)
-    if (!trouble) return verdict.wakeAt
+    const failed = await carryOut(verdict.node, verdict.order, verdict.act)
+    if (!failed || closed) return verdict.wakeAt
     return store.commit(() => {
       const order3 = facts.latestOrder(nodeUuid)
       const node3 = facts.nodeByUuid(nodeUuid)
       if (!node3 || order3?.id !== order.id || order3.attempt !== order.attempt) return now()
-      const decided = decideTurn({ ...order3, asked: null }, node3, trouble, deps.limits, now(), deps.token())
+      const row = afterFailedAct(order3, verdict.order.asked, failed.inDoubt)
+      const decided = decideTurn(row, node3, failed.seen, deps.limits, now(), deps.token())
       apply(decided.changes)
       tell(node3, decided.changes)
       return decided.wakeAt
@@ -120,41 +125,78 @@ export function startConductor(deps: ConductorDeps): Conductor {
     }
   }
 
-  async function carryOut(node: Node, order: Order, act: Act): Promise<Observation> {
+  async function exam(node: Node, { kind }: Order): Promise<Observation> {
     try {
-      const bmc = deps.bmc(node)
-      if (act.act === 'power-off') await bmc.powerOff()
-      else {
-        if (act.bootDevice) await setBootDevice(bmc, order, act.bootDevice)
-        await bmc.powerOn()
-      }
-      return null
+      return { card: await deps.examine(node, kind !== 'manage') }
     } catch (error) {
       return troubleOf(error)
     }
   }
 
+  /** Null: the BMC took it. `inDoubt`: it may have been carried out all the same. */
+  async function carryOut(
+    node: Node,
+    order: Order,
+    act: Act
+  ): Promise<{ seen: Observation; inDoubt: boolean } | null> {
+    let sent = false
+    try {
+      const bmc = deps.bmc(node)
+      if (act.act === 'power-on' && act.bootDevice) await setBootDevice(bmc, order, act.bootDevice)
+      sent = true
+      if (act.act === 'power-off') await bmc.powerOff()
+      else if (act.act === 'soft-off') await bmc.softOff()
+      else await bmc.powerOn()
+      return null
+    } catch (error) {
+      const seen = troubleOf(error)
+      return { seen, inDoubt: sent && (error as AppError).detail['leftAlone'] !== true }
+    }
+  }
+
+  /** Sets, compares what is read back, and sets once more where that differs; what became of it is kept with the order. */
   async function setBootDevice(
     bmc: Bmc,
     order: Order,
     wanted: { device: 'pxe'; efi: boolean }
   ): Promise<void> {
-    const asked = `${wanted.device}, once, ${wanted.efi ? 'EFI' : 'legacy'}`
-    let setting: Awaited<ReturnType<Bmc['setBootDevice']>>
+    const { device, efi } = wanted
+    const words = `${device}, once, ${efi ? 'EFI' : 'legacy'}`
+    const asked: BootDeviceSetting = { device, efi, persistent: false, valid: true }
     try {
-      setting = await bmc.setBootDevice(wanted.device, { persistent: false, efi: wanted.efi })
+      let setting = await bmc.setBootDevice(device, { persistent: false, efi })
+      if (!sameOverride(asked, setting)) setting = await bmc.setBootDevice(device, { persistent: false, efi })
+      const kept = sameOverride(asked, setting)
+      const found = setting.valid ? `${setting.device}, ${setting.efi ? 'EFI' : 'legacy'}` : 'none'
+      const reason = kept ? words : `the boot device was set to ${words}, and its BMC reads back ${found}`
+      noteBootDevice(order, { kept, words: reason }, [
+        orderEvent(order, now(), 'boot-device-set', `${device} ${order.attempt}`, {
+          ...setting,
+          asked: words,
+          kept
+        })
+      ])
     } catch (error) {
       // A BMC without boot options is no reason to stop: where the network is first anyway, the machine comes.
       if (!(error instanceof AppError) || error.code !== 'bmc-refused') throw error
       const { code, message } = error
-      store.commit(() => apply([orderEvent(order, now(), 'bmc-trouble', 'boot-device', { code, message })]))
-      return
+      noteBootDevice(order, { kept: false, words: `its boot device could not be set (${message})` }, [
+        orderEvent(order, now(), 'bmc-trouble', 'boot-device', { code, message })
+      ])
     }
-    const kept =
-      setting.valid && setting.device === wanted.device && setting.efi === wanted.efi && !setting.persistent
-    store.commit(() =>
-      apply([orderEvent(order, now(), 'boot-device-set', wanted.device, { ...setting, asked, kept })])
-    )
+  }
+
+  function noteBootDevice(
+    { id, attempt }: Order,
+    bootDevice: { kept: boolean; words: string },
+    events: Change[]
+  ): void {
+    store.commit(() => {
+      const row = facts.orderById(id)
+      if (row?.state === 'open' && row.attempt === attempt && row.asked)
+        apply([{ put: 'order', row: { ...row, asked: { ...row.asked, bootDevice } } }])
+      apply(events)
+    })
   }
 
   function troubleOf(error: unknown): { trouble: { code: AppError['code']; message: string } } {
@@ -176,32 +218,41 @@ export function startConductor(deps: ConductorDeps): Conductor {
     const waiting = facts
       .nodes()
       .filter((node) => node.state !== 'enroll' && facts.latestOrder(node.uuid)?.state !== 'open')
+    const read: { uuid: string; seen: Observation }[] = []
+    const keep = (): void => {
+      if (read.length > 0)
+        store.commit(() => read.splice(0).forEach(({ uuid, seen }) => keepReading(uuid, seen)))
+    }
+    const keeper = setInterval(keep, POLL_COMMIT_MILLISECONDS)
     const worker = async () => {
       for (let node = waiting.shift(); node && !closed; node = waiting.shift()) {
         const seen = await look(node)
-        const { uuid } = node
-        store.commit(() => {
-          const current = facts.nodeByUuid(uuid)
-          if (!current || !seen) return
-          if ('power' in seen) apply(powerSeen(current, seen.power, now()))
-          else if (current.powerState !== null)
-            apply([
-              { put: 'node', row: { ...current, powerState: null, powerStateAt: now() } },
-              {
-                event: {
-                  kind: 'bmc-trouble',
-                  at: now(),
-                  nodeUuid: uuid,
-                  orderId: null,
-                  subject: seen.trouble.code,
-                  detail: seen.trouble
-                }
-              }
-            ])
-        })
+        if (!closed) read.push({ uuid: node.uuid, seen })
       }
     }
     await Promise.all(Array.from({ length: POLL_WIDTH }, worker))
+    clearInterval(keeper)
+    keep()
+  }
+
+  function keepReading(nodeUuid: string, seen: Observation): void {
+    const node = facts.nodeByUuid(nodeUuid)
+    if (!node || !seen) return
+    if ('power' in seen) apply(powerSeen(node, seen.power, now()))
+    else if ('trouble' in seen && node.powerState !== null)
+      apply([
+        { put: 'node', row: { ...node, powerState: null, powerStateAt: now() } },
+        {
+          event: {
+            kind: 'bmc-trouble',
+            at: now(),
+            nodeUuid,
+            orderId: null,
+            subject: seen.trouble.code,
+            detail: seen.trouble
+          }
+        }
+      ])
   }
 
   const sweeper = setInterval(sweep, SWEEP_MILLISECONDS)

@@ -13,6 +13,7 @@ import {
 } from '../../src/decide/dhcp.ts'
 import { decisionOf } from '../../src/decide/dhcp-explain.ts'
 import { placeOf } from '../../src/decide/dhcp-place.ts'
+import { networkSeen } from '../../src/decide/network-seen.ts'
 import { addressShown, decideProxyDhcp, type ProxyDoor } from '../../src/decide/proxy-dhcp.ts'
 import { macFromBytes, type Ip, type Mac } from '../../src/wire/address.ts'
 import { decodeDhcp, encodeDhcp, NO_ADDRESS, type DhcpMessage } from '../../src/wire/dhcp.ts'
@@ -237,6 +238,7 @@ export function startDhcp(deps: DhcpDeps): DhcpServer {
           )
         : decideDhcp(request, place, known, settings, time())
     if (mode !== 'listen') {
+      verdict.changes.push(...networkSeen(known.order, verdict.client, now()))
       apply(verdict.changes)
       remember(request, known, verdict)
     }

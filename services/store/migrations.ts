@@ -150,5 +150,14 @@ export const MIGRATIONS: readonly string[] = [
     uptime INTEGER NOT NULL,
     boot_id TEXT NOT NULL
   ) STRICT;
+  `,
+  `
+  ALTER TABLE node ADD COLUMN power_ons TEXT NOT NULL DEFAULT '[]';
+  ALTER TABLE node ADD COLUMN quirk_card TEXT;
+  ALTER TABLE "order" ADD COLUMN reading TEXT;
+  ALTER TABLE "order" ADD COLUMN soft_seconds INTEGER;
+  -- The line is new: an order whose ramdisk has called is past it.
+  UPDATE "order" SET ticks = json_set(ticks, '$."network-seen"', json_extract(ticks, '$."agent-seen"'))
+    WHERE json_extract(ticks, '$."agent-seen"') IS NOT NULL;
   `
 ]

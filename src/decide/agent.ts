@@ -6,7 +6,9 @@ import type { Image } from '../domain/image.ts'
 import type { Disk, Inventory } from '../domain/inventory.ts'
 import type { Node, Port } from '../domain/node.ts'
 import { nextMilestone, type Failure, type Order, type Progress } from '../domain/order.ts'
-import { failAttempt, orderEvent, type OrderLimits } from './order.ts'
+import type { OrderLimits } from './order-deadline.ts'
+import { failAttempt } from './order-end.ts'
+import { orderEvent } from './order-event.ts'
 import { chooseRootDevice } from './root-device.ts'
 
 export type AgentFacts = {
@@ -85,7 +87,7 @@ export function agentHello(
   const ticked: Order = {
     ...order,
     // The ramdisk runs, so the machine is on, whatever the BMC has not said yet.
-    ticks: { 'powered-on': now, 'agent-seen': now, ...order.ticks }
+    ticks: { 'powered-on': now, 'network-seen': now, 'agent-seen': now, ...order.ticks }
   }
   if (order.ticks['agent-seen'] === undefined) {
     changes.push({ put: 'order', row: ticked })

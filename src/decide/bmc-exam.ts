@@ -94,6 +94,7 @@ export function quirkCard(facts: ExamFacts, now: number): QuirkCard {
     sessions: facts.sessions,
     latency: median === undefined || worst === undefined ? null : { median, worst },
     bootDevice: bootDeviceQuirks(facts),
+    power: null,
     gap: (worst ?? 0) > SLOW ? SLOW_GAP : 0
   }
   return { ...card, findings: findings(facts, card) }
@@ -122,7 +123,9 @@ function findings(facts: ExamFacts, card: Omit<QuirkCard, 'findings'>): Finding[
   const tell = (kind: Finding['kind'], code: string, message: string): void => {
     found.push({ kind, code, message })
   }
-  const trouble = facts.logins.find((login) => login.trouble !== null)?.trouble
+  // A wrong password says more than a suite that is not there.
+  const troubles = facts.logins.flatMap((login) => (login.trouble === null ? [] : [login.trouble]))
+  const trouble = troubles.find(({ code }) => code === 'bmc-auth') ?? troubles[0]
   if (card.way === null && trouble) tell('problem', trouble.code, trouble.message)
   if (card.acceptsSuiteZero) {
     tell(

@@ -116,6 +116,8 @@ export type SessionRequest = {
   command: number
   data: Buffer
   words?: Readonly<Record<number, string>> | undefined
+  /** Must not be carried out twice, so no packet of it is repeated. */
+  once?: boolean
 }
 
 /** `now` and `deadlineAt` are milliseconds of one monotonic clock. */
@@ -655,6 +657,9 @@ function sendCommand(
   return sendExchange(session, { ...link, rqSeq }, exchange, now, dice)
 }
 
+/** What is sent only once is waited for longer; in waits for a command's first answer. */
+const ONCE_WAITS = 5
+
 /** Sends, or sends again: always a new session sequence number, and the same rqSeq as long as no answer came. */
 function sendExchange(
   session: Session,
@@ -665,10 +670,9 @@ function sendExchange(
 ): SessionStep {
   const { timing } = session.settings
   const { packet, link: used } = sealRequest(link, exchange.request, exchange.rqSeq, dice.iv)
+  const patience = exchange.request.once ? ONCE_WAITS : 1.25 ** exchange.tries
   const wait =
-    exchange.purpose === 'close'
-      ? timing.closeWait
-      : timing.commandWait * 1.25 ** exchange.tries * (1 + dice.jitter / 10)
+    exchange.purpose === 'close' ? timing.closeWait : timing.commandWait * patience * (1 + dice.jitter / 10)
   const stage: Stage = { at: 'command', link: used, exchange: { ...exchange, tries: exchange.tries + 1 } }
   const next: Session = { ...session, stage }
   // Closing has its own, short bound; the operation's deadline may be over by then.
@@ -824,7 +828,8 @@ function timer(session: Session, now: number, dice: Dice): SessionStep {
         const again: Exchange = { ...exchange, rqSeq, tries: 0, busy: { ...exchange.busy, waiting: false } }
         return sendExchange(session, { ...link, rqSeq }, again, now, dice)
       }
-      if (exchange.tries < timing.commandTries) return sendExchange(session, link, exchange, now, dice)
+      if (!exchange.request.once && exchange.tries < timing.commandTries)
+        return sendExchange(session, link, exchange, now, dice)
       if (exchange.purpose === 'privilege') return lostLogin(session, now, dice)
       return done({ ...session, stage: { at: 'ready', link }, wakeAt: null }, { kind: 'no-answer' })
     }

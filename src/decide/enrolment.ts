@@ -87,6 +87,8 @@ export function newNode(body: Readonly<Record<string, unknown>>, uuid: string, n
     state: 'enroll',
     powerState: null,
     powerStateAt: null,
+    powerOns: [],
+    quirkCard: null,
     lastError: null,
     maintenance: false,
     maintenanceReason: null,
@@ -166,6 +168,15 @@ export function bmcKey(driverInfo: Readonly<Record<string, unknown>>): string | 
   return `${address.trim().toLowerCase()}:${Number(driverInfo['ipmi_port'] ?? 623)}`
 }
 
+/** The node with another `driver_info`; what is known of one BMC says nothing of another. */
+export function withDriverInfo(
+  node: Node,
+  driverInfo: Readonly<Record<string, unknown>>
+): Pick<Node, 'driverInfo' | 'quirkCard'> {
+  const same = bmcKey(driverInfo) === bmcKey(node.driverInfo)
+  return { driverInfo, quirkCard: same ? node.quirkCard : null }
+}
+
 export function isUuid(value: unknown): value is string {
   return typeof value === 'string' && /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(value)
 }
@@ -219,7 +230,7 @@ function writeNode(node: Node, document: Readonly<Record<string, unknown>>, faul
   const result: Node = {
     ...node,
     name,
-    driverInfo: unmasked(read.object('driver_info'), node.driverInfo, faults),
+    ...withDriverInfo(node, unmasked(read.object('driver_info'), node.driverInfo, faults)),
     properties: read.object('properties'),
     extra: read.object('extra'),
     instanceInfo: read.object('instance_info'),

@@ -21,7 +21,8 @@ import {
   nodeDocument,
   portDocument,
   propertyFaults,
-  shownValue
+  shownValue,
+  withDriverInfo
 } from './enrolment.ts'
 
 /** One node of a file. What the file does not say is absent, so that an update leaves it alone. */
@@ -378,7 +379,7 @@ function merged(entry: Enrolment, node: Node): Node {
   return {
     ...node,
     name: entry.name ?? node.name ?? defaultName(entry),
-    driverInfo: { ...node.driverInfo, ...entry.driverInfo },
+    ...withDriverInfo(node, { ...node.driverInfo, ...entry.driverInfo }),
     properties: { ...node.properties, ...entry.properties },
     extra: { ...node.extra, ...entry.extra },
     resourceClass: entry.resourceClass ?? node.resourceClass,

@@ -16,7 +16,7 @@ export type ProvisionState =
   | 'deleting'
   | 'error'
 
-export type PowerWord = 'power on' | 'power off' | 'rebooting'
+export type PowerWord = 'power on' | 'power off' | 'rebooting' | 'soft power off' | 'soft rebooting'
 
 export type Shown = {
   state: ProvisionState
@@ -28,11 +28,14 @@ export type Shown = {
 const POWER_TARGET: Readonly<Partial<Record<OrderKind, PowerWord>>> = {
   'power-on': 'power on',
   'power-off': 'power off',
-  reboot: 'rebooting'
+  reboot: 'rebooting',
+  'soft-power-off': 'soft power off',
+  'soft-reboot': 'soft rebooting'
 }
 
+/** Is the order about the machine's power or its BMC, and not about what is on its disk? */
 export function isPowerOrder(kind: OrderKind): boolean {
-  return POWER_TARGET[kind] !== undefined
+  return POWER_TARGET[kind] !== undefined || kind === 'check' || kind === 'check-power'
 }
 
 /** `orders` are all of the node's, oldest first. */

@@ -8,7 +8,7 @@ import type { Image } from '../domain/image.ts'
 import type { Instance } from '../domain/instance.ts'
 import type { Node, Port } from '../domain/node.ts'
 import { nextMilestone, type Order, type OrderKind } from '../domain/order.ts'
-import { orderEvent } from './order.ts'
+import { orderEvent } from './order-event.ts'
 import {
   isPowerOrder,
   provisionOrder,
@@ -32,10 +32,12 @@ export const LEGAL: Readonly<Record<ProvisionVerb, readonly ProvisionState[]>> =
   abort: ['verifying', 'inspecting', 'inspect wait']
 }
 
-const POWER_ORDER: Readonly<Record<PowerWord, OrderKind>> = {
+export const POWER_ORDER: Readonly<Record<PowerWord, OrderKind>> = {
   'power on': 'power-on',
   'power off': 'power-off',
-  rebooting: 'reboot'
+  rebooting: 'reboot',
+  'soft power off': 'soft-power-off',
+  'soft rebooting': 'soft-reboot'
 }
 
 /** What an instance is to be. */
@@ -97,11 +99,33 @@ export function decideProvision(
   }
 }
 
-/** One power verb, legal in every state as long as nothing else is going on. */
-export function decidePower(facts: ProvisionFacts, verb: PowerWord, fresh: Fresh, now: number): Change[] {
+/**
+ * One power verb, legal in every state as long as nothing else is going on. `softSeconds`: how long a soft one gives the
+ * operating system; null: as long as is usual.
+ */
+export function decidePower(
+  facts: ProvisionFacts,
+  verb: PowerWord,
+  softSeconds: number | null,
+  fresh: Fresh,
+  now: number
+): Change[] {
   checkIdle(facts)
   bmcAccess(facts.node)
-  return startOrder(facts.node, { kind: POWER_ORDER[verb] }, fresh, now)
+  return startOrder(facts.node, { kind: POWER_ORDER[verb], softSeconds }, fresh, now)
+}
+
+/** An exam of the BMC; with `power` the machine is switched on and off for it. AppError as `decidePower`, and `wrong-state`. */
+export function decideCheck(facts: ProvisionFacts, power: boolean, fresh: Fresh, now: number): Change[] {
+  const { node } = facts
+  checkIdle(facts)
+  bmcAccess(node)
+  if (power && node.state === 'active')
+    throw new AppError(
+      'wrong-state',
+      `Node ${label(node)} is active: switching it for an exam would stop what runs there. Leave the power out, or undeploy it first`
+    )
+  return startOrder(node, { kind: power ? 'check-power' : 'check' }, fresh, now)
 }
 
 /** Throws AppError `busy` when an order is open, telling what is going on. */
@@ -256,7 +280,7 @@ function settle(node: Node, state: Node['state'], now: number): Change[] {
 
 function startOrder(
   node: Node,
-  what: { kind: OrderKind; imageId?: string; instanceUuid?: string | null },
+  what: { kind: OrderKind; imageId?: string; instanceUuid?: string | null; softSeconds?: number | null },
   fresh: Fresh,
   now: number
 ): Change[] {
@@ -273,6 +297,8 @@ function startOrder(
     notBefore: now,
     ticks: {},
     asked: null,
+    reading: null,
+    softSeconds: what.softSeconds ?? null,
     trouble: null,
     progress: null,
     failure: null,

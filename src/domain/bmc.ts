@@ -52,6 +52,8 @@ export type Bmc = {
   /** Asks for power; the answer says only that the BMC took the command. Read the state to know. */
   powerOn(): Promise<void>
   powerOff(): Promise<void>
+  /** Presses the power button for the operating system, which may take its time or not listen. */
+  softOff(): Promise<void>
   bootDevice(): Promise<BootDeviceSetting>
   /** Sets the override and reads it back; answers what the BMC then says. */
   setBootDevice(
@@ -65,10 +67,10 @@ export type Bmc = {
  * one without saying so.
  */
 export type OperatorBmc = Bmc & {
-  /** Presses the power button for the operating system, which may take its time or not listen. */
-  softOff(): Promise<void>
   /** The light on the front: so many seconds (0: off, at most 255), or until told otherwise. */
   identify(light: number | 'always'): Promise<void>
+  /** Whether that light is on; null: the BMC does not tell. */
+  identifyState(): Promise<'off' | 'timed' | 'always' | null>
   identity(): Promise<BmcIdentity>
   events(): Promise<SystemEvent[]>
   clearEvents(): Promise<void>

@@ -1,7 +1,8 @@
 // What happened, for people and the API; never read back to decide. A machine's events are its boot timeline.
 
 import type { BootDeviceSetting, PowerState } from './bmc.ts'
-import type { Failure, Milestone, OrderKind } from './order.ts'
+import type { Asked, Failure, Milestone, OrderKind } from './order.ts'
+import type { Finding } from './quirk-card.ts'
 
 /** Every kind with its detail. Closed: a new kind is a new line here. */
 export type EventDetail = {
@@ -14,9 +15,11 @@ export type EventDetail = {
   'order-done': { order: OrderKind; seconds: number }
   'order-failed': Failure
   'order-cancelled': { order: OrderKind; reason: string }
-  'power-asked': { act: 'power-off' | 'power-on' }
+  /** `read` and `readAt` (ms): the reading that made it necessary. */
+  'power-asked': { act: Asked['act']; read: PowerState; readAt: number }
   'power-seen': { power: PowerState }
   'boot-device-set': BootDeviceSetting & { asked: string; kept: boolean }
+  'bmc-examined': { findings: Finding[] }
   'bmc-trouble': { code: string; message: string }
   'dhcp-answered': { type: string; ip: string; client: string; bootFile: string | null; reason: string }
   'dhcp-ignored': { type: string; client: string; reason: string }

@@ -3,6 +3,7 @@
 import type { Ip, Mac } from '../wire/address.ts'
 import type { PowerState } from './bmc.ts'
 import type { Inventory } from './inventory.ts'
+import type { QuirkCard } from './quirk-card.ts'
 
 /**
  * The states in which nothing is going on. The state that is shown (`deploying`, `deploy failed`, …) is computed from this
@@ -29,6 +30,10 @@ export type Node = {
   /** As last read from the BMC; null before the first reading. */
   powerState: PowerState | null
   powerStateAt: number | null
+  /** When orders of the last hour switched it on: what limits how often that happens. */
+  powerOns: readonly number[]
+  /** What the last exam of its BMC found out; null: there was none. */
+  quirkCard: QuirkCard | null
   lastError: string | null
   maintenance: boolean
   maintenanceReason: string | null

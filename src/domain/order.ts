@@ -1,18 +1,43 @@
 // An order is a checklist (src/README.md). A line is ticked only by what was observed, never by what was asked for.
 
-export type OrderKind = 'manage' | 'power-on' | 'power-off' | 'reboot' | 'inspect' | 'deploy' | 'undeploy'
+import type { PowerState } from './bmc.ts'
+
+export type OrderKind =
+  | 'manage'
+  | 'check'
+  | 'check-power'
+  | 'power-on'
+  | 'power-off'
+  | 'reboot'
+  | 'soft-power-off'
+  | 'soft-reboot'
+  | 'inspect'
+  | 'deploy'
+  | 'undeploy'
 
 export type Milestone =
-  'bmc-verified' | 'powered-off' | 'powered-on' | 'agent-seen' | 'image-written' | 'instance-up'
+  | 'bmc-verified'
+  | 'bmc-examined'
+  | 'powered-off'
+  | 'powered-on'
+  | 'network-seen'
+  | 'agent-seen'
+  | 'image-written'
+  | 'instance-up'
 
 /** The lines of every kind of order, in the order in which they are worked through. */
 export const CHECKLIST: Readonly<Record<OrderKind, readonly Milestone[]>> = {
-  manage: ['bmc-verified'],
+  manage: ['bmc-verified', 'bmc-examined'],
+  check: ['bmc-examined'],
+  // On before off: both are timed, and a machine that nobody uses ends as it should be.
+  'check-power': ['bmc-examined', 'powered-on', 'powered-off'],
   'power-on': ['powered-on'],
   'power-off': ['powered-off'],
   reboot: ['powered-off', 'powered-on'],
-  inspect: ['powered-off', 'powered-on', 'agent-seen'],
-  deploy: ['powered-off', 'powered-on', 'agent-seen', 'image-written', 'instance-up'],
+  'soft-power-off': ['powered-off'],
+  'soft-reboot': ['powered-off', 'powered-on'],
+  inspect: ['powered-off', 'powered-on', 'network-seen', 'agent-seen'],
+  deploy: ['powered-off', 'powered-on', 'network-seen', 'agent-seen', 'image-written', 'instance-up'],
   undeploy: ['powered-off']
 }
 
@@ -32,6 +57,19 @@ export type Progress = {
   at: number
 }
 
+/** The last thing asked of the BMC. */
+export type Asked = {
+  act: 'power-off' | 'soft-off' | 'power-on'
+  at: number
+  /** No answer came: it may or may not have been done. */
+  inDoubt?: boolean
+  /** Of a power-on: what became of the boot device, and in words where it was not kept. */
+  bootDevice?: { kept: boolean; words: string }
+}
+
+/** The BMC's latest readings of power, as far back as they agree. */
+export type PowerReading = { power: PowerState; since: number; at: number; count: number }
+
 export type Order = {
   id: string
   kind: OrderKind
@@ -47,8 +85,12 @@ export type Order = {
   /** Nothing is done before this time (back-off). */
   notBefore: number
   ticks: Readonly<Partial<Record<Milestone, number>>>
-  /** The last thing asked of the BMC, so that it is not asked again at once. */
-  asked: { act: 'power-off' | 'power-on'; at: number } | null
+  /** Of this attempt, so that nothing is asked again before its time; null: nothing was asked for the line that is next. */
+  asked: Asked | null
+  /** Of this attempt. */
+  reading: PowerReading | null
+  /** How long the operator gives the operating system to shut down, seconds; null: as long as is usual. */
+  softSeconds: number | null
   /** The last trouble with the BMC in this attempt. */
   trouble: { code: string; message: string; count: number } | null
   progress: Progress | null

@@ -20,6 +20,8 @@ export type QuirkCard = {
   /** Milliseconds of a round trip within a session. */
   latency: { median: number; worst: number } | null
   bootDevice: BootDeviceQuirks | null
+  /** Seconds from the command to the reading that shows it; null: not tried. Only an exam that was told to switches power. */
+  power: { onSeconds: number | null; offSeconds: number | null } | null
   /** The least time between two commands, milliseconds. */
   gap: number
   findings: Finding[]

@@ -6,18 +6,11 @@ import {
   agentWritten,
   type AgentFacts
 } from '../../src/decide/agent.ts'
-import type { OrderLimits } from '../../src/decide/order.ts'
 import type { Change } from '../../src/domain/change.ts'
 import type { Inventory } from '../../src/domain/inventory.ts'
-import { aDisk, aNode, anImage, anInventory, anOrder, aPort, NOW } from '../support/builders.ts'
+import { aDisk, aNode, anImage, anInventory, anOrder, aPort, NOW, someLimits } from '../support/builders.ts'
 
-const limits: OrderLimits = {
-  attempts: 3,
-  agentSeconds: 600,
-  writeStallSeconds: 300,
-  instanceSeconds: 600,
-  minimumOffSeconds: 5
-}
+const limits = someLimits()
 const TOKEN = 'a'.repeat(64)
 const FRESH = 'f'.repeat(64)
 const URL = 'http://192.0.2.1'

@@ -85,6 +85,7 @@ t.test('a good BMC: nothing to tell', (t) => {
     sessions: { opened: 4, more: true },
     latency: { median: 2, worst: 3 },
     bootDevice: { truthful: true, keepsEfi: true, canBeKept: true, lapses: false },
+    power: null,
     gap: 0,
     findings: []
   })
@@ -96,6 +97,10 @@ const FOUND: Record<string, [facts: Partial<ExamFacts>, findings: string[]]> = {
   'suite 0': [{ suiteZero: 'accepted' }, ['danger suite-zero']],
   'suite 3 only': [{ logins: [fails(17, 'bmc-cipher'), works(3)] }, ['note suite']],
   'no log-in': [{ ...NOTHING_SEEN, logins: [fails(17, 'bmc-auth')] }, ['problem bmc-auth']],
+  'a wrong password where one suite is missing': [
+    { ...NOTHING_SEEN, logins: [fails(17, 'bmc-cipher'), fails(3, 'bmc-auth')] },
+    ['problem bmc-auth']
+  ],
   'an operator': [{ logins: [works(17, { ...WAY, privilege: 'operator' })] }, ['note operator']],
   'a quirk': [{ logins: [works(17, { ...WAY, quirk: 'open-privilege' })] }, ['note log-in']],
   'one session': [{ sessions: { opened: 1, more: false } }, ['note one-session']],

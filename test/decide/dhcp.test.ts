@@ -1025,8 +1025,8 @@ t.test('in every state and to every firmware: a boot file only if the gate says 
       if (bootFile !== null) served++
     }
   }
-  // Deploy with one to three lines ticked, inspect with one or two; out of maintenance, network boot on.
-  t.equal(served, (3 + 2) * nodeStates.length * 4 * 5, 'four firmwares, five kinds of request')
+  // Deploy with one to four lines ticked, inspect with one to three; out of maintenance, network boot on.
+  t.equal(served, (4 + 3) * nodeStates.length * 4 * 5, 'four firmwares, five kinds of request')
 })
 
 t.test('whatever decodes can be decided and answered', async (t) => {

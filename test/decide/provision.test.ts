@@ -1,5 +1,6 @@
 import t from 'tap'
 import {
+  decideCheck,
   decidePower,
   decideProvision,
   LEGAL,
@@ -255,22 +256,41 @@ t.test('what a node lacks is told before anything is made', async (t) => {
 })
 
 t.test('power', async (t) => {
-  const cases = { 'power on': 'power-on', 'power off': 'power-off', rebooting: 'reboot' } as const
+  const cases = {
+    'power on': 'power-on',
+    'power off': 'power-off',
+    rebooting: 'reboot',
+    'soft power off': 'soft-power-off',
+    'soft rebooting': 'soft-reboot'
+  } as const
   for (const [verb, kind] of Object.entries(cases)) {
-    const changes = decidePower(facts('active'), verb as 'power on', FRESH, NOW)
-    t.match(put(changes, 'order'), [{ kind, state: 'open', imageId: null, instanceUuid: null }], verb)
+    const changes = decidePower(facts('active'), verb as 'power on', 20, FRESH, NOW)
+    t.match(put(changes, 'order'), [{ kind, state: 'open', imageId: null, softSeconds: 20 }], verb)
     t.equal(put(changes, 'node').at(-1)?.provisionUpdatedAt, null, 'the provision state did not change')
   }
-  t.throws(() => decidePower(facts('wait call-back'), 'power off', FRESH, NOW), {
+  t.throws(() => decidePower(facts('wait call-back'), 'power off', null, FRESH, NOW), {
     code: 'busy',
     message: /ctl-1 is busy: deploy, attempt 1, waiting for powered-off/
   })
   const trouble = { code: 'bmc-unreachable', message: 'no answer from 10.0.0.1', count: 2 }
   const stuck = { ...facts('enroll'), orders: [anOrder({ kind: 'power-on', trouble })] }
-  t.throws(() => decidePower(stuck, 'power off', FRESH, NOW), { message: /no answer from 10\.0\.0\.1/ })
+  t.throws(() => decidePower(stuck, 'power off', null, FRESH, NOW), { message: /no answer from 10\.0\.0\.1/ })
   t.throws(
     () => decideProvision({ ...stuck, node: aNode({ state: 'active' }) }, 'deleted', null, FRESH, NOW),
     { code: 'busy' },
     'undeploy does not break into a change of power'
   )
 })
+
+t.test(
+  'an exam may be ordered of every machine, and its power be switched only where nothing runs',
+  async (t) => {
+    t.match(put(decideCheck(facts('active'), false, FRESH, NOW), 'order'), [{ kind: 'check' }])
+    t.match(put(decideCheck(facts('available'), true, FRESH, NOW), 'order'), [{ kind: 'check-power' }])
+    t.throws(() => decideCheck(facts('active'), true, FRESH, NOW), {
+      code: 'wrong-state',
+      message: /undeploy it/
+    })
+    t.throws(() => decideCheck(facts('deploying'), false, FRESH, NOW), { code: 'busy' })
+  }
+)

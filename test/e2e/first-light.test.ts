@@ -115,7 +115,14 @@ t.test('both machines deploy, though Seedling is killed while they write', async
       0,
       `${name} needed one attempt`
     )
-    for (const milestone of ['powered-off', 'powered-on', 'agent-seen', 'image-written', 'instance-up'])
+    for (const milestone of [
+      'powered-off',
+      'powered-on',
+      'network-seen',
+      'agent-seen',
+      'image-written',
+      'instance-up'
+    ])
       t.equal(
         countOf(all, name, (event) => event.kind === 'milestone-reached' && event.subject === milestone),
         1,

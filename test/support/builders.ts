@@ -1,10 +1,12 @@
 // Whole rows from a few words, for tests: everything not said has a plain value.
 
+import type { OrderLimits } from '../../src/decide/order-deadline.ts'
 import type { Image } from '../../src/domain/image.ts'
 import type { Instance } from '../../src/domain/instance.ts'
 import type { Disk, Inventory } from '../../src/domain/inventory.ts'
 import type { Node, Port } from '../../src/domain/node.ts'
 import type { Order } from '../../src/domain/order.ts'
+import type { QuirkCard } from '../../src/domain/quirk-card.ts'
 import type { Lease, Subnet } from '../../src/domain/subnet.ts'
 
 export const NOW = 1_800_000_000_000
@@ -25,6 +27,8 @@ export function aNode(given: Partial<Node> = {}): Node {
     state: 'available',
     powerState: null,
     powerStateAt: null,
+    powerOns: [],
+    quirkCard: null,
     lastError: null,
     maintenance: false,
     maintenanceReason: null,
@@ -100,11 +104,47 @@ export function anOrder(given: Partial<Order> = {}): Order {
     notBefore: NOW,
     ticks: {},
     asked: null,
+    reading: null,
+    softSeconds: null,
     trouble: null,
     progress: null,
     failure: null,
     createdAt: NOW,
     finishedAt: null,
+    ...given
+  }
+}
+
+/** How patient orders are; seconds. */
+export function someLimits(given: Partial<OrderLimits> = {}): OrderLimits {
+  return {
+    attempts: 3,
+    powerSeconds: 120,
+    askAgainSeconds: 30,
+    minimumOffSeconds: 5,
+    rebootsPerHour: 12,
+    networkSeconds: 400,
+    agentSeconds: 600,
+    writeStallSeconds: 300,
+    instanceSeconds: 600,
+    ...given
+  }
+}
+
+export function aQuirkCard(given: Partial<QuirkCard> = {}): QuirkCard {
+  return {
+    examinedAt: NOW,
+    identity: null,
+    way: { suite: 17, privilege: 'administrator', quirk: null },
+    suites: [{ id: 17, works: true }],
+    acceptsSuiteZero: false,
+    answersPing: true,
+    sessions: { opened: 4, more: true },
+    latency: { median: 1, worst: 2 },
+    bootDevice: { truthful: true, keepsEfi: true, canBeKept: true, lapses: null },
+    power: null,
+    gap: 0,
+    findings: [],
     ...given
   }
 }

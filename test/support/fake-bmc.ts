@@ -15,7 +15,8 @@ import {
 } from '../../src/wire/ipmi/cipher-suite.ts'
 import { COMPLETION, RMCP_PLUS_STATUS } from '../../src/wire/ipmi/codes.ts'
 import { activateSession } from '../../src/wire/ipmi/command/activate-session.ts'
-import { chassisControl } from '../../src/wire/ipmi/command/chassis-control.ts'
+import { chassisIdentify } from '../../src/wire/ipmi/command/chassis-identify.ts'
+import { chassisControl, type ChassisControl } from '../../src/wire/ipmi/command/chassis-control.ts'
 import { getChassisStatus } from '../../src/wire/ipmi/command/chassis-status.ts'
 import { closeSession } from '../../src/wire/ipmi/command/close-session.ts'
 import type { Command } from '../../src/wire/ipmi/command/command.ts'
@@ -101,6 +102,8 @@ export type FakeBmcFaults = {
   sessionLife: number
   /** So many of the next commands "on" are answered, and nothing happens. */
   ignoresOn: number
+  /** The operating system does not listen to the power button. */
+  ignoresSoft: boolean
   /** So many milliseconds after "off" the machine is on again, once. */
   offComesBackAfter: number | null
   /** Without parameter 3, the boot flags lapse after so many milliseconds unless a chassis control comes. */
@@ -146,6 +149,14 @@ export type FakeBmc = {
   power: PowerState
   /** Parameter 5 as last set. */
   boot: BootFlags
+  /** Every Chassis Control, and the power before it. */
+  controls: { control: ChassisControl; power: PowerState }[]
+  /** Takes power away or gives it, as a power button does. */
+  button(power: PowerState): void
+  /** Another password for a user, as if somebody had set it on the BMC. */
+  setPassword(user: string, password: string): void
+  /** Chassis Identify as last told: seconds, or until told otherwise. */
+  identify: number | 'always'
   /** Parameter 3 as last set. */
   keep: number
   faults: FakeBmcFaults
@@ -213,6 +224,10 @@ export async function startFakeBmc(options: FakeBmcOptions = {}): Promise<FakeBm
     port: 0,
     power: options.power ?? 'off',
     boot: { valid: false, persistent: false, efi: false, device: 0 },
+    identify: 0,
+    controls: [],
+    button,
+    setPassword: (user, password) => void (users[user] = password),
     keep: 0,
     faults: {
       silent: false,
@@ -223,6 +238,7 @@ export async function startFakeBmc(options: FakeBmcOptions = {}): Promise<FakeBm
       delay: 0,
       sessionLife: 60_000,
       ignoresOn: 0,
+      ignoresSoft: false,
       offComesBackAfter: null,
       flagsLapseAfter: 60_000,
       passwordBytes: 20,
@@ -481,6 +497,12 @@ export async function startFakeBmc(options: FakeBmcOptions = {}): Promise<FakeBm
     return encodeRmcp('ipmi', sealed)
   }
 
+  function button(power: PowerState): void {
+    if (power === bmc.power) return
+    bmc.power = power
+    options.onPower?.(power)
+  }
+
   /** User 1 is the anonymous one. */
   function nameOf(user: number): string | undefined {
     return Object.keys(users)[user - 2]
@@ -638,23 +660,31 @@ export async function startFakeBmc(options: FakeBmcOptions = {}): Promise<FakeBm
       powerFault: false,
       powerControlFault: false,
       powerPolicy: 'as-before' as const,
-      identify: 'off' as const
+      identify:
+        bmc.identify === 'always'
+          ? ('always' as const)
+          : bmc.identify > 0
+            ? ('timed' as const)
+            : ('off' as const)
     })),
+    serve(chassisIdentify, PRIVILEGE.operator, ({ identify }) => {
+      bmc.identify = identify
+    }),
     serve(chassisControl, PRIVILEGE.operator, ({ control }) => {
       clearTimeout(lapsing)
+      bmc.controls.push({ control, power: bmc.power })
       if (control === 'on' && faults.ignoresOn > 0) {
         faults.ignoresOn--
         return
       }
+      if (control === 'soft-off' && faults.ignoresSoft) return
       const power = control === 'on' ? 'on' : 'off'
       if (control !== 'on' && faults.offComesBackAfter !== null) {
-        const back = setTimeout(() => (bmc.power = 'on'), faults.offComesBackAfter)
+        const back = setTimeout(() => button('on'), faults.offComesBackAfter)
         faults.offComesBackAfter = null
         timers.add(back)
       }
-      if (power === bmc.power) return
-      bmc.power = power
-      options.onPower?.(power)
+      button(power)
     }),
     serve(setSystemBootOptions, PRIVILEGE.operator, setBootOptions),
     serve(getSystemBootOptions, PRIVILEGE.operator, ({ parameter }) => {

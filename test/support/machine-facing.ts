@@ -31,7 +31,15 @@ export type Given = {
 export const RAMDISK_WINDOW: Given = { order: { ticks: { 'powered-off': NOW } } }
 /** The image is on the disk; the installed system has not been heard of. */
 export const WRITTEN: Given = {
-  order: { ticks: { 'powered-off': NOW, 'powered-on': NOW, 'agent-seen': NOW, 'image-written': NOW } }
+  order: {
+    ticks: {
+      'powered-off': NOW,
+      'powered-on': NOW,
+      'network-seen': NOW,
+      'agent-seen': NOW,
+      'image-written': NOW
+    }
+  }
 }
 
 /** Store, services' common dependencies and files in a folder of the test's own. `set` replaces the machine. */

@@ -79,6 +79,9 @@ export function someDeps(given: Parameters<typeof aConfig>[1] = {}) {
     leaseNow: Date.now,
     token: () => randomBytes(32).toString('hex'),
     wake: (nodeUuid) => void woken.push(nodeUuid),
+    bmc: () => {
+      throw new Error('this test has no BMC')
+    },
     images: {
       async add(name: string, stream: Readable) {
         const hash = createHash('sha256')

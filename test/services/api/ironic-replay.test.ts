@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { anImage } from '../../support/builders.ts'
+import { fake, started } from '../bmc/started.ts'
 import { anApi, type Answer } from './api-under-test.ts'
 
 const FOLDER = join(import.meta.dirname, '../../fixtures/ironic/exchanges')
@@ -105,6 +106,8 @@ t.test('the first tier, in the order in which it was captured', async (t) => {
   const api = anApi()
   t.teardown(() => api.close())
   api.change([{ put: 'image', row: anImage({ name: 'tiny' }) }])
+  const [bmc, bmcs] = [await fake(t), started(t)]
+  api.deps.bmc = ({ uuid }) => bmcs.bmc(uuid, bmc.access())
   const prepare: Record<string, () => Promise<unknown>> = {
     // Seedling deploys images that it has; Ironic's fake driver needed none.
     '057-node-deploy': () =>
@@ -177,6 +180,11 @@ t.test('the first tier, in the order in which it was captured', async (t) => {
       '075-node-power-off',
       '076-node-power-state',
       '077-node-power-on',
+      '081-node-boot-device-show',
+      '082-node-boot-device-supported',
+      '083-node-boot-device-set',
+      '084-node-boot-device-set-persistent',
+      '085-node-boot-device-bad',
       '089-node-adopt',
       '098-portgroup-list',
       '097-chassis-list',

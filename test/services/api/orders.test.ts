@@ -191,7 +191,7 @@ t.test('deployments', async (t) => {
   ])
   t.same(
     answer.body.deployments[0].milestones.map(({ name }: { name: string }) => name),
-    ['powered-off', 'powered-on', 'agent-seen', 'image-written', 'instance-up']
+    ['powered-off', 'powered-on', 'network-seen', 'agent-seen', 'image-written', 'instance-up']
   )
   t.notMatch(
     JSON.stringify(answer.body),
@@ -233,15 +233,11 @@ t.test('power: levels only', async (t) => {
   t.teardown(() => api.close())
   const power = (target: string, more = {}) =>
     api.ask('PUT', '/v1/nodes/ctl-1/states/power', { target, ...more })
-  for (const soft of ['soft power off', 'soft rebooting']) {
-    const answer = await power(soft)
-    t.equal(answer.status, 400)
-    t.match(fault(answer).faultstring, /does not do; shut it down by SSH/)
-  }
   t.match(fault(await power('on')).faultstring, /"on" is not known/)
-  t.equal((await power('power off', { timeout: 20 })).status, 202)
+  t.equal((await power('soft power off', { timeout: 20 })).status, 202)
+  t.match(api.deps.facts.latestOrder(NODE), { kind: 'soft-power-off', softSeconds: 20 })
   t.match((await api.ask('GET', '/v1/nodes/ctl-1')).body, {
-    target_power_state: 'power off',
+    target_power_state: 'soft power off',
     provision_state: 'available'
   })
 })

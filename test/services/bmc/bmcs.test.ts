@@ -249,7 +249,31 @@ t.test('Chassis Control without an answer is not repeated when the state is alre
   await powerOn()
   t.equal(bmc.power, 'on')
   const commands = bmc.asked.filter((asked) => asked.includes('Chassis'))
-  t.equal(commands.at(-1), 'Get Chassis Status', 'looked, and let it be')
+  t.same(commands, ['Chassis Control', 'Get Chassis Status'], 'one packet; looked, and let it be')
+})
+
+t.test('Chassis Control that was lost is sent again after a look, and in the same session', async (t) => {
+  const bmc = await fake(t)
+  const { powerOn, powerState } = started(t).bmc(NODE, bmc.access())
+  await powerState()
+  bmc.asked.length = 0
+  bmc.faults.dropNext = 1
+  await powerOn()
+  t.equal(bmc.power, 'on')
+  t.same(bmc.asked, ['Get Chassis Status', 'Chassis Control'])
+})
+
+t.test('a power button is pressed once, whatever becomes of the answer', async (t) => {
+  const bmc = await fake(t, { power: 'on' })
+  bmc.faults.mute = { 'Chassis Control': 1e6 }
+  const access = bmc.access()
+  const off = started(t).bmc(NODE, access)
+  await off.softOff()
+  t.equal(bmc.controls.length, 1, 'it reads off: so be it')
+  bmc.button('on')
+  bmc.faults.ignoresSoft = true
+  t.match(await failureOf(off.softOff(), access), { code: 'bmc-unreachable' })
+  t.equal(bmc.controls.length, 2)
 })
 
 t.test('"not in this state" is no failure where the state is the wanted one', async (t) => {

@@ -5,8 +5,11 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { startApi } from '../../../services/api/server.ts'
 import { startConductor } from '../../../services/conductor/conductor.ts'
-import type { Bmc, PowerState } from '../../../src/domain/bmc.ts'
+import type { Bmc, OperatorBmc, PowerState } from '../../../src/domain/bmc.ts'
 import { AppError } from '../../../src/domain/error.ts'
+import type { Node } from '../../../src/domain/node.ts'
+import type { QuirkCard } from '../../../src/domain/quirk-card.ts'
+import { aQuirkCard, someLimits } from '../../support/builders.ts'
 import { someDeps } from '../api/api-under-test.ts'
 
 const MAIN = join(import.meta.dirname, '../../../services/main.ts')
@@ -29,6 +32,9 @@ function levelBmc(): (node: { uuid: string; driverInfo: Readonly<Record<string, 
     async powerOff() {
       levels.set(uuid, 'off')
     },
+    async softOff() {
+      levels.set(uuid, 'off')
+    },
     async bootDevice() {
       return { device: 'none', persistent: false, efi: false, valid: false }
     },
@@ -38,18 +44,21 @@ function levelBmc(): (node: { uuid: string; driverInfo: Readonly<Record<string, 
   })
 }
 
-export async function bench(t: { teardown(work: () => Promise<void>): unknown }) {
+/** `given`: real BMCs instead. */
+export async function bench(
+  t: { teardown(work: () => Promise<void>): unknown },
+  given: {
+    bmc?: (node: Node) => OperatorBmc
+    examine?: (node: Node, wait: boolean) => Promise<QuirkCard>
+  } = {}
+) {
   const bench = someDeps()
+  if (given.bmc) bench.deps.bmc = given.bmc
   const conductor = startConductor({
     ...bench.deps,
-    limits: {
-      attempts: 1,
-      agentSeconds: 60,
-      writeStallSeconds: 60,
-      instanceSeconds: 60,
-      minimumOffSeconds: 0
-    },
-    bmc: levelBmc(),
+    limits: someLimits({ attempts: 1, minimumOffSeconds: 0 }),
+    bmc: given.bmc ?? levelBmc(),
+    examine: given.examine ?? (async () => aQuirkCard()),
     pollSeconds: 0
   })
   const api = await startApi({ ...bench.deps, wake: conductor.wake })

@@ -40,7 +40,7 @@ t.test('what is wrong is said, with exit code 1, and nothing is half-done', asyn
   }
   t.match(await b.run('node', 'power', 'up', 'ctl-1'), {
     code: 2,
-    err: /Allowed choices are on, off, reboot/
+    err: /Allowed\s+choices are status, on, off, reboot/
   })
   t.match(await b.run('nonsense'), { code: 2, err: /unknown command/ })
   t.match(await b.run('--help'), { code: 0, out: /seedling serve/ })

@@ -180,8 +180,31 @@ async function dhclient(where: Namespace, name: string, leases?: string): Promis
   await where.run('kill', pid())
 }
 
+t.test('the first packet of ROM, loader or ramdisk is a sign of life, and wakes the conductor', async (t) => {
+  const order = anOrder({
+    ticks: { 'powered-off': NOW, 'powered-on': NOW },
+    imageId: null,
+    instanceUuid: null
+  })
+  const { lan, server } = await aRoom(t, { node: aNode(), ports: [aPort()], order })
+  await udhcpc(lan)
+  t.notOk(
+    server.log.some(({ msg }) => msg === 'wake'),
+    'the system on its disk is none'
+  )
+  await udhcpc(lan, '-V', 'seedling-ramdisk')
+  await server.logged({ msg: 'wake', nodeUuid: aNode().uuid })
+  t.same((await server.stop()).ticks.at(-1), 'network-seen')
+})
+
 t.test('the installed system shows that it is up', async (t) => {
-  const written = { 'powered-off': NOW, 'powered-on': NOW, 'agent-seen': NOW, 'image-written': NOW }
+  const written = {
+    'powered-off': NOW,
+    'powered-on': NOW,
+    'network-seen': NOW,
+    'agent-seen': NOW,
+    'image-written': NOW
+  }
   const order = anOrder({ ticks: written, imageId: null, instanceUuid: null })
   const { lan, server } = await aRoom(t, { node: aNode(), ports: [aPort()], order })
   await udhcpc(lan, '-V', 'seedling-ramdisk')

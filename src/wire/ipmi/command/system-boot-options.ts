@@ -19,9 +19,6 @@ export const KEEP_AFTER_60_SECONDS = 0x08
 /** Parameter 4: to the BIOS, as if it had not read the options yet. */
 export const NOT_READ_BY_BIOS = { mask: 0x01, bits: 0x01 } as const
 
-/** Boot devices of parameter 5; the remaining numbers are remote media and the maker's own. */
-export const BOOT_DEVICE = { none: 0, pxe: 1, disk: 2, safe: 3, cdrom: 5, bios: 6 } as const
-
 /** Another console has a change of the boot options under way. */
 export const SET_IN_PROGRESS = 0x81
 

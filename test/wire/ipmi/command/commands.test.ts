@@ -15,7 +15,6 @@ import { getSessionChallenge } from '../../../../src/wire/ipmi/command/get-sessi
 import { getSystemGuid } from '../../../../src/wire/ipmi/command/get-system-guid.ts'
 import { setSessionPrivilege } from '../../../../src/wire/ipmi/command/set-session-privilege.ts'
 import {
-  BOOT_DEVICE,
   getSystemBootOptions,
   setSystemBootOptions
 } from '../../../../src/wire/ipmi/command/system-boot-options.ts'
@@ -208,7 +207,7 @@ agree({
   ],
   responses: []
 })
-const flags = { valid: true, persistent: false, efi: false, device: BOOT_DEVICE.pxe }
+const flags = { valid: true, persistent: false, efi: false, device: 1 }
 agree({
   command: setSystemBootOptions,
   number: [0x00, 0x08],
@@ -219,8 +218,8 @@ agree({
     [{ parameter: 5, flags }, '058004000000'],
     [{ parameter: 5, flags: { ...flags, efi: true } }, '05a004000000'],
     [{ parameter: 5, flags: { ...flags, efi: true, persistent: true } }, '05e004000000'],
-    [{ parameter: 5, flags: { ...flags, persistent: true, device: BOOT_DEVICE.disk } }, '05c008000000'],
-    [{ parameter: 5, flags: { ...flags, valid: false, device: BOOT_DEVICE.none } }, '050000000000']
+    [{ parameter: 5, flags: { ...flags, persistent: true, device: 2 } }, '05c008000000'],
+    [{ parameter: 5, flags: { ...flags, valid: false, device: 0 } }, '050000000000']
   ],
   responses: []
 })

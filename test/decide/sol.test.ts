@@ -232,7 +232,7 @@ function overBadNetwork(
   bmc.activate(1)
   let said = 0
   let wrote = 0
-  for (one.at = 0; one.at < 300_000; one.at += 10) {
+  for (one.at = 0; one.at < 1_500_000; one.at += 10) {
     if (said < 40 && random() < 0.05) bmc.say(`line ${said++} of the machine\r\n`)
     if (wrote < 40 && random() < 0.05) take({ kind: 'write', characters: Buffer.from(`typed ${wrote++};`) })
     if (one.at - sentAt >= 500) for (const payload of bmc.repeat()) fromBmc(payload)

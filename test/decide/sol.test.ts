@@ -15,8 +15,8 @@ import { mutate, seededRandom } from '../support/mutate.ts'
 const SIZE = 10
 
 /** One console, fed by hand; `at` is its clock. */
-function aConsole(size = SIZE) {
-  let step: SolStep = startSol(size, SOL_TIMING, 0)
+function aConsole(size = SIZE, timing = SOL_TIMING) {
+  let step: SolStep = startSol(size, timing, 0)
   const self = {
     at: 0,
     first: step,
@@ -210,7 +210,8 @@ function overBadNetwork(
   const later = (deliver: () => void): void => {
     if (random() >= loss) events.push({ at: one.at + 1 + random() * 40, deliver })
   }
-  const one = aConsole()
+  // Of a thousand packets one is lost ten times in a row.
+  const one = aConsole(SIZE, { ...SOL_TIMING, tries: 40 })
   let heard = ''
   // When the BMC last sent characters: a repetition that overtakes an acknowledgement, and holds more, could not be told from
   // one that follows it.

@@ -5,6 +5,7 @@
 // sent: the rest goes under the next number. The BMC does the same to us, and its repetition may hold more than the
 // packet it repeats.
 
+import type { ConsoleNews } from '../domain/console.ts'
 import {
   decodeSol,
   encodeSol,
@@ -43,12 +44,6 @@ export type SolInput =
   | { kind: 'alive' }
   | { kind: 'timer' }
 
-/**
- * What people should know: the machine is off or in transition (`unavailable`) or no longer (`available`); the BMC dropped
- * characters of the machine's (`overrun`); the machine sent a break; what was typed was dropped (`dropped`).
- */
-export type SolNews = 'unavailable' | 'available' | 'overrun' | 'break' | 'dropped'
-
 /** Why nothing more will come. `deactivated`: by the BMC, or by another console. */
 export type SolEnd = 'deactivated' | 'silent'
 
@@ -58,7 +53,7 @@ export type SolStep = {
   send: readonly Buffer[]
   /** What the machine said. */
   heard: Buffer
-  news: readonly SolNews[]
+  news: readonly ConsoleNews[]
   /** Any command is to be sent in the session, and its answer told with `alive`. */
   askAlive: boolean
   ended: SolEnd | null
@@ -159,7 +154,7 @@ function payload(sol: Sol, bytes: Buffer, now: number): SolStep {
     return { ...quiet(sol), ignored: error.message }
   }
   const unavailable = (packet.flags & SOL_STATUS.unavailable) !== 0
-  const news: SolNews[] = []
+  const news: ConsoleNews[] = []
   if (unavailable !== sol.unavailable) news.push(unavailable ? 'unavailable' : 'available')
   if (packet.flags & SOL_STATUS.overrun) news.push('overrun')
   if (packet.flags & SOL_STATUS.break) news.push('break')

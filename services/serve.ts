@@ -6,11 +6,15 @@ import { parseArgs } from 'node:util'
 import { machineUrl, type BootSettings } from '../src/decide/boot-file.ts'
 import { bmcAccess } from '../src/domain/bmc-access.ts'
 import { AppError } from '../src/domain/error.ts'
-import { startApi } from './api/server.ts'
+import type { Node } from '../src/domain/node.ts'
+import { startApi, type ApiDeps } from './api/server.ts'
 import { startBmcs } from './bmc/bmcs.ts'
 import { agentRoutes } from './boot/agent.ts'
 import { openBootFiles } from './boot/files.ts'
 import { startBoot } from './boot/server.ts'
+import { startConsoles } from './console/consoles.ts'
+import { startRecorder } from './console/recorder.ts'
+import { openRecordings } from './console/recordings.ts'
 import { startConductor } from './conductor/conductor.ts'
 import { startLeaseClock } from './clock.ts'
 import { loadConfig } from './config.ts'
@@ -79,6 +83,14 @@ export async function serve(args: string[]): Promise<void> {
     pollSeconds: config.bmc.pollSeconds
   })
   const { wake } = conductor
+  const consoles = startConsoles<Node>({
+    open: async (node, options, listener) => bmcs.console(bmcAccess(node), options, listener),
+    now: () => performance.now(),
+    log: log.child({ service: 'console' })
+  })
+  const recordings = openRecordings(config.dataDir)
+  const join: ApiDeps['consoles']['join'] = (node, ...rest) => consoles.join(node.uuid, node, ...rest)
+  const recorder = startRecorder({ ...common, recordings, join, byDefault: config.console.record })
   const images = startImages(common)
   const boot = await startBoot({
     ...common,
@@ -105,7 +117,15 @@ export async function serve(args: string[]): Promise<void> {
     away: clock.away,
     wake
   })
-  const api = await startApi({ ...common, token, wake, images, inherited, dhcp })
+  const api = await startApi({
+    ...common,
+    token,
+    wake,
+    images,
+    inherited,
+    dhcp,
+    consoles: { join, recordings }
+  })
   // Sockets do not outlive their link, and no answer may name an address that is not ours: ended, we are started again, and
   // refuse to serve until all is as the configuration says.
   const end = (what: string): void => {
@@ -135,6 +155,8 @@ export async function serve(args: string[]): Promise<void> {
     // Machines first, then what they caused, then what all of them stand on.
     await Promise.all([dhcp.close(), tftp.close(), boot.close(), api.close(), images.close()])
     await conductor.close()
+    await recorder.close()
+    await consoles.close()
     await bmcs.close()
     await files.close()
     clock.close()

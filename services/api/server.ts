@@ -10,6 +10,7 @@ import { TypeBoxValidatorCompiler } from '@fastify/type-provider-typebox'
 import Fastify, { LogController, type FastifyBaseLogger } from 'fastify'
 import { AppError } from '../../src/domain/error.ts'
 import { listenOptions, listenStream, type InheritedSockets, type ListenOptions } from '../listen.ts'
+import { consoleRoutes } from './console.ts'
 import { deploymentRoutes } from './deployments.ts'
 import type { ApiDeps, App } from './deps.ts'
 import { dhcpRoutes } from './dhcp.ts'
@@ -75,6 +76,7 @@ export function buildApi(deps: ApiDeps, door: Door = { kind: 'socket' }): App {
   eventRoutes(app, deps)
   inventoryRoutes(app, deps)
   dhcpRoutes(app, deps)
+  consoleRoutes(app, deps)
   return app
 }
 

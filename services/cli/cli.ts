@@ -5,6 +5,7 @@ import { createReadStream, statSync } from 'node:fs'
 import { Transform } from 'node:stream'
 import { Argument, Command, CommanderError } from 'commander'
 import { CliError, createClient, type Client, type Json } from './client.ts'
+import { showConsole, type ConsoleOptions } from './console.ts'
 import { explain, listLeases, savePackets, showSeen, showStatus } from './dhcp.ts'
 import type { ShownEvent } from './event-words.ts'
 import { bar, bytes, day, table } from './format.ts'
@@ -74,6 +75,7 @@ export async function runCli(argv: string[]): Promise<number> {
   nodeCommands(program, command)
   imageCommands(program, command)
   otherCommands(program, command)
+  consoleCommand(program, command)
   dhcpCommands(program, command)
 
   try {
@@ -271,6 +273,19 @@ function otherCommands(program: Command, command: AddCommand): void {
       }
     }
   ).option('--node <node>', 'of this machine only')
+}
+
+function consoleCommand(program: Command, command: AddCommand): void {
+  command(
+    program,
+    'console <node>',
+    "a machine's serial console; ~. leaves it, ~? helps",
+    (client, out, [ident], options: ConsoleOptions) => showConsole(client, out, ident as string, options)
+  )
+    .option('--read-only', 'only look')
+    .option('--steal', 'take it from another tool that has it')
+    .option('--recordings', 'list what was recorded')
+    .option('--recording [id]', 'print what was recorded of a boot attempt; the last one when no id is given')
 }
 
 function dhcpCommands(program: Command, command: AddCommand): void {

@@ -133,10 +133,12 @@ export function startConsoles<Machine>(deps: ConsolesDeps<Machine>): Consoles<Ma
       const there = desks.get(key)
       const desk = there ?? newDesk(machine)
       desk.guests.set(guest, options)
+      // It may have been changed: how the BMC is reached next.
+      desk.machine = machine
       desks.set(key, desk)
       const heardBefore = desk.recent
       setImmediate(() => {
-        if (!desk.guests.has(guest)) return
+        if (desk.gone) return
         if (closed) end(key, desk, stopping())
         else if (!there) begin(open(key, desk))
       })

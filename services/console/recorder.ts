@@ -121,7 +121,9 @@ export function startRecorder(deps: RecorderDeps): { close(): Promise<void> } {
     leave(track)
     note(track, 'recording ends')
     const done = tell(id, track)
-      .catch((error: unknown) => log.warn({ node: track.order.nodeUuid, err: error }, 'a recording was not told'))
+      .catch((error: unknown) =>
+        log.warn({ node: track.order.nodeUuid, err: error }, 'a recording was not told')
+      )
       .finally(() => finishing.delete(done))
     finishing.add(done)
   }
@@ -129,7 +131,13 @@ export function startRecorder(deps: RecorderDeps): { close(): Promise<void> } {
   async function tell(id: string, { order, recording, heard, trouble }: Track): Promise<void> {
     await recording.close()
     const { bytes, omitted } = (heard ? recordings.facts(id) : null) ?? { bytes: 0, omitted: 0 }
-    const detail = { recording: id, attempt: order.attempt, bytes, omitted, trouble: recording.trouble() ?? trouble }
+    const detail = {
+      recording: id,
+      attempt: order.attempt,
+      bytes,
+      omitted,
+      trouble: recording.trouble() ?? trouble
+    }
     const about = { nodeUuid: order.nodeUuid, orderId: order.id, subject: id }
     store.commit(() => apply([{ event: { kind: 'console-recorded', at: now(), ...about, detail } }]))
     keepLast(order.nodeUuid)

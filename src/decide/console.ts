@@ -28,7 +28,8 @@ export function reopenPause({ tries }: Absence, jitter: number): number {
  * another one took is that one's, whereas the session in the way of one that fell silent may be our own old one.
  */
 export function mayReopen({ since, deactivated }: Absence, error: AppError, now: number): boolean {
-  if (error.detail['reason'] === 'console-taken') return !deactivated && now - since < SESSION_LIFE_MILLISECONDS
+  if (error.detail['reason'] === 'console-taken')
+    return !deactivated && now - since < SESSION_LIFE_MILLISECONDS
   return passes(error)
 }
 

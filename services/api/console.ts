@@ -3,7 +3,6 @@
 //   to us     binary: characters for the machine; text: {"break": true}. Both only with ?write=true
 //   from us   binary: what the machine says; text: {"notice": "…"}, or {"error": {"code", "message"}} before the end
 
-import websocket from '@fastify/websocket'
 import { Type } from 'typebox'
 import type { WebSocket } from 'ws'
 import { recordingId, recordingOf } from '../../src/decide/console.ts'
@@ -14,8 +13,6 @@ import { nodeNamed, type ApiDeps, type App } from './deps.ts'
 import { flag } from './lists.ts'
 import { Ident } from './nodes.ts'
 
-/** One message from a viewer. */
-const MESSAGE_BYTES = 65_536
 /** A viewer that takes nothing while this much waits for it is cut off. */
 const MAX_WAITING_BYTES = 1024 * 1024
 const PING_MILLISECONDS = 30_000
@@ -72,26 +69,22 @@ export function consoleRoutes(app: App, deps: ApiDeps): void {
     }
   )
 
-  // A plug-in of its own: the routes of others are none of its business.
-  void app.register(async (scope) => {
-    await scope.register(websocket, { options: { maxPayload: MESSAGE_BYTES } })
-    scope.route({
-      method: 'GET',
-      url: '/v1/nodes/:ident/console',
-      schema: { params: Ident, querystring: ConsoleQuery },
-      // Before the connection is one: errors are still answers.
-      preHandler: async (request) => {
-        nodeNamed(facts, (request.params as { ident: string }).ident)
-      },
-      handler: async () => {
-        throw new AppError('bad-request', 'A console is a WebSocket: open it with "Upgrade: websocket"')
-      },
-      wsHandler: (socket, request) => {
-        const { ident } = request.params as { ident: string }
-        const { write = 'false', steal = 'false' } = request.query as { write?: string; steal?: string }
-        sitDown(socket, nodeNamed(facts, ident), { write: flag(write), steal: flag(steal) })
-      }
-    })
+  app.route({
+    method: 'GET',
+    url: '/v1/nodes/:ident/console',
+    schema: { params: Ident, querystring: ConsoleQuery },
+    // Before the connection is one: errors are still answers.
+    preHandler: async (request) => {
+      nodeNamed(facts, request.params.ident)
+    },
+    handler: async () => {
+      throw new AppError('bad-request', 'A console is a WebSocket: open it with "Upgrade: websocket"')
+    },
+    wsHandler: (socket, request) => {
+      const { ident } = request.params as { ident: string }
+      const { write = 'false', steal = 'false' } = request.query as { write?: string; steal?: string }
+      sitDown(socket, nodeNamed(facts, ident), { write: flag(write), steal: flag(steal) })
+    }
   })
 
   function sitDown(socket: WebSocket, node: Node, wish: { write: boolean; steal: boolean }): void {

@@ -7,6 +7,7 @@ import { isIP } from 'node:net'
 import { hostname } from 'node:os'
 import { dirname } from 'node:path'
 import { TypeBoxValidatorCompiler } from '@fastify/type-provider-typebox'
+import websocket from '@fastify/websocket'
 import Fastify, { LogController, type FastifyBaseLogger } from 'fastify'
 import { AppError } from '../../src/domain/error.ts'
 import { listenOptions, listenStream, type InheritedSockets, type ListenOptions } from '../listen.ts'
@@ -33,6 +34,8 @@ export type { ApiDeps } from './deps.ts'
 export type Door = { kind: 'socket' } | { kind: 'network'; token: string }
 
 const BODY_BYTES = 2 ** 20
+/** Of one WebSocket message to us. */
+const MESSAGE_BYTES = 65_536
 const IDLE_MILLISECONDS = 60_000
 const HEADER_MILLISECONDS = 10_000
 const MAX_CONNECTIONS = 256
@@ -65,6 +68,13 @@ export function buildApi(deps: ApiDeps, door: Door = { kind: 'socket' }): App {
     const level = method === 'GET' || method === 'HEAD' ? 'debug' : 'info'
     deps.log[level]({ method, url, ip, status: reply.statusCode, milliseconds, request: request.id }, 'api')
   })
+  void app.register(websocket, { options: { maxPayload: MESSAGE_BYTES } })
+  // Loaded after it, so that it knows them all.
+  void app.register(async (scope) => routes(scope, deps))
+  return app
+}
+
+function routes(app: App, deps: ApiDeps): void {
   discoveryRoutes(app)
   nodeRoutes(app, deps)
   stateRoutes(app, deps)
@@ -77,7 +87,6 @@ export function buildApi(deps: ApiDeps, door: Door = { kind: 'socket' }): App {
   inventoryRoutes(app, deps)
   dhcpRoutes(app, deps)
   consoleRoutes(app, deps)
-  return app
 }
 
 /** Opens both doors. AppError `bad-config` when a place is taken or not allowed. */

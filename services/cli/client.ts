@@ -96,8 +96,11 @@ export function createClient(place: Place) {
       return Buffer.concat(parts)
     },
 
-    /** An open WebSocket; CliError with the API's own message when it is refused. */
-    connect(path: string): Promise<WebSocket> {
+    /**
+     * An open WebSocket; CliError with the API's own message when it is refused. `prepare` gets it first: messages may come
+     * with the answer.
+     */
+    connect(path: string, prepare: (socket: WebSocket) => void): Promise<WebSocket> {
       return new Promise((resolve, reject) => {
         const { host, port, headers } = open('GET', path, {})
         const address = 'socket' in place ? 'localhost' : `${bracketed(host ?? 'localhost')}:${port}`
@@ -106,6 +109,7 @@ export function createClient(place: Place) {
           handshakeTimeout: SILENCE_MILLISECONDS,
           ...('socket' in place ? { createConnection: () => connect(place.socket) } : {})
         })
+        prepare(socket)
         socket.once('open', () => resolve(socket))
         socket.once('unexpected-response', (_request, response) => answer(response).catch(reject))
         socket.on('error', (error) => reject(new CliError(unreachable(place, error))))

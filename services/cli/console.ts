@@ -67,7 +67,12 @@ async function attach(client: Client, ident: string, path: string, options: Cons
   const { stdin } = process
   const types = stdin.isTTY && !options.readOnly
   const query = new URLSearchParams({ write: String(types), steal: String(options.steal === true) })
-  const socket = await client.connect(`${path}?${query}`)
+  let end = Promise.resolve()
+  const socket = await client.connect(`${path}?${query}`, (fresh) => {
+    end = ended(fresh)
+    // Refused from the start is told by connect().
+    end.catch(() => {})
+  })
   say(
     types
       ? `the console of ${ident}; ~. at the beginning of a line leaves it, ~? helps`
@@ -75,7 +80,7 @@ async function attach(client: Client, ident: string, path: string, options: Cons
   )
   const keys = stdin.isTTY ? typeInto(socket, types) : undefined
   try {
-    await ended(socket)
+    await end
   } finally {
     if (keys) {
       stdin.off('data', keys)
@@ -83,6 +88,7 @@ async function attach(client: Client, ident: string, path: string, options: Cons
       stdin.pause()
     }
     socket.terminate()
+    process.stderr.write('\r\n')
   }
 }
 
@@ -115,7 +121,6 @@ function ended(socket: WebSocket): Promise<void> {
     })
     socket.on('error', (error) => (failure ??= `the connection to Seedling broke: ${error.message}`))
     socket.on('close', (code) => {
-      process.stderr.write('\r\n')
       if (failure !== undefined) reject(new CliError(failure))
       else if (code === 1000) resolve()
       else reject(new CliError('Seedling ended the console: it stopped, or this terminal was too slow'))

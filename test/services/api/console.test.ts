@@ -148,7 +148,7 @@ t.test('a console that another tool has', async (t) => {
   stealing.socket.close()
 })
 
-t.test('a viewer that takes nothing is cut off; others go on, and memory is bounded', async (t) => {
+t.test('a viewer that takes nothing is cut off; others go on', async (t) => {
   const { deps, around } = await room(t)
   let listener: ConsoleListener | undefined
   around.openConsole = async (_node, _options, given) => {
@@ -161,7 +161,6 @@ t.test('a viewer that takes nothing is cut off; others go on, and memory is boun
   await until('both are there', () => both.every(({ readyState }) => readyState === WebSocket.OPEN))
   await until('the console is open', () => listener !== undefined)
   slow.socket.pause()
-  const before = process.memoryUsage().arrayBuffers
   const piece = Buffer.alloc(64 * 1024, 'x')
   for (let sent = 0; sent < 64; sent++) {
     listener?.heard(piece)
@@ -170,8 +169,7 @@ t.test('a viewer that takes nothing is cut off; others go on, and memory is boun
   await until('the quick one has all', () => quick.heard.length === 64 * piece.length)
   slow.socket.resume()
   await until('the slow one is cut off', () => slow.code !== null)
-  t.ok(slow.heard.length < 64 * piece.length, `${slow.heard.length} bytes came through`)
-  t.ok(process.memoryUsage().arrayBuffers - before < 8 * 2 ** 20)
+  t.ok(slow.heard.length < 2 * 2 ** 20, `${slow.heard.length} bytes came through`)
 })
 
 t.test('who may not come in, and what is no console', async (t) => {
@@ -188,7 +186,11 @@ t.test('who may not come in, and what is no console', async (t) => {
     'rebound name'
   )
   t.equal(await refusal(new WebSocket('ws://localhost/v1/nodes/nobody/console', bySocket(socket))), 404)
-  t.equal(await refusal(new WebSocket('ws://localhost/v1/nodes', bySocket(socket))), 404, 'no console')
+  t.equal(
+    await refusal(new WebSocket('ws://localhost/v1/nodes', bySocket(socket))),
+    200,
+    'an answer, no console'
+  )
   t.equal(
     await refusal(new WebSocket('ws://localhost/v1/nodes/ctl-1/console?wirte=1', bySocket(socket))),
     400

@@ -4,14 +4,18 @@
 // Its Unix socket takes one line and answers one line, then closes:
 //   chassis MACHINE HEX   an IPMI chassis request → the reply (bmc-chassis.c asks this)
 //   status                → a JSON list of MachineStatus
+import { spawn } from 'node:child_process'
 import { readFileSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
+import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { startBmc } from './bmc.ts'
 import { createMachine } from './machine.ts'
 import type { RackPlan } from './plan.ts'
+import { inNamespace } from './process.ts'
 
-const rack = JSON.parse(readFileSync(process.argv[2]!, 'utf8')) as RackPlan
+const planFile = process.argv[2]!
+const rack = JSON.parse(readFileSync(planFile, 'utf8')) as RackPlan
 const log = (message: string) => console.log(`${new Date().toISOString()} ${message}`)
 
 const machines = new Map(
@@ -34,12 +38,21 @@ function answer(line: string): string {
   return ''
 }
 
+const [hubProgram, ...hubArguments] = inNamespace(rack.bmcs.namespace, [
+  process.execPath,
+  join(import.meta.dirname, 'serial-hub.ts'),
+  planFile
+])
+const serialHub = spawn(hubProgram!, hubArguments, { stdio: ['ignore', 'inherit', 'inherit'] })
+serialHub.on('exit', (code) => log(`the serial hub ended: ${code}`))
+
 rmSync(rack.daemon.socket, { force: true })
 server.listen(rack.daemon.socket, () => {
   const bmcs = rack.machines.map((plan) => startBmc(rack, plan, log))
   log(`rack ${rack.name} is up: ${[...machines.keys()].join(', ')}`)
   process.once('SIGTERM', async () => {
     server.close()
+    serialHub.kill()
     await Promise.all([...bmcs, ...machines.values()].map((part) => part.close()))
     log('rack is down')
     process.exit(0)

@@ -117,7 +117,6 @@ export function consoleRoutes(app: App, deps: ApiDeps): void {
       else if (asksBreak(data)) seat.sendBreak()
       else text({ notice: 'a text message that is not {"break": true} is dropped; characters go as binary' })
     })
-    socket.on('error', (error) => deps.log.debug({ node: node.uuid, why: error.message }, 'console viewer'))
     const ping = keepAlive(socket)
     socket.on('close', () => {
       clearInterval(ping)

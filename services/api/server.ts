@@ -68,7 +68,13 @@ export function buildApi(deps: ApiDeps, door: Door = { kind: 'socket' }): App {
     const level = method === 'GET' || method === 'HEAD' ? 'debug' : 'info'
     deps.log[level]({ method, url, ip, status: reply.statusCode, milliseconds, request: request.id }, 'api')
   })
-  void app.register(websocket, { options: { maxPayload: MESSAGE_BYTES } })
+  void app.register(websocket, {
+    options: { maxPayload: MESSAGE_BYTES },
+    errorHandler(error, socket, request) {
+      deps.log.warn({ url: request.url, why: error.message }, 'a WebSocket broke')
+      socket.terminate()
+    }
+  })
   // Loaded after it, so that it knows them all.
   void app.register(async (scope) => routes(scope, deps))
   return app

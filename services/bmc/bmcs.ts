@@ -13,7 +13,7 @@ import { SESSION_TIMING, type SessionTiming } from '../../src/decide/bmc-session
 import { SOL_TIMING, type SolTiming } from '../../src/decide/sol.ts'
 import { drivers, type DriverBmc, type DriverDeps } from './drivers.ts'
 import { examine } from './exam.ts'
-import { openConsole } from './ipmi-console.ts'
+import { openConsoles, type OpenConsoles } from './open-consoles.ts'
 import { places } from './places.ts'
 
 export type BmcsDeps = {
@@ -67,10 +67,7 @@ type Lane = {
   driver: DriverBmc
   tail: Promise<unknown>
   breaker: Breaker
-  /** Open consoles: how to take their session from them. */
-  consoles: Set<(error: AppError) => void>
-  /** The BMC has no session for a console beside ours. */
-  crowded: boolean
+  consoles: OpenConsoles
 }
 
 export function startBmcs(deps: BmcsDeps): Bmcs {
@@ -88,7 +85,8 @@ export function startBmcs(deps: BmcsDeps): Bmcs {
   }
 
   function connect(access: BmcAccess, card: QuirkCard | null): DriverBmc {
-    const noFreeSession = (): void => giveUpConsoles(access)
+    // The driver waits for a session, and perhaps it is a console of ours that has it.
+    const noFreeSession = (): void => lanes.get(keyOf(access))?.consoles.giveUp(consoleGivenUp(access))
     return drivers[access.driver](access, { ...driverDeps(card), noFreeSession })
   }
 
@@ -102,19 +100,10 @@ export function startBmcs(deps: BmcsDeps): Bmcs {
       driver: connect(access, card),
       tail: Promise.resolve(),
       breaker: CLOSED,
-      consoles: new Set(),
-      crowded: card?.sessions?.more === false && card.sessions.opened < 2
+      consoles: openConsoles(card?.sessions?.more === false && card.sessions.opened < 2)
     }
     lanes.set(keyOf(access), lane)
     return lane
-  }
-
-  /** The driver waits for a session, and a console of ours has one. */
-  function giveUpConsoles(access: BmcAccess): void {
-    const lane = lanes.get(keyOf(access))
-    if (!lane || lane.consoles.size === 0) return
-    lane.crowded = true
-    for (const giveUp of [...lane.consoles]) giveUp(consoleGivenUp(access))
   }
 
   /** Does `work` when everything asked before is over. */
@@ -191,40 +180,26 @@ export function startBmcs(deps: BmcsDeps): Bmcs {
         setPassword: (password) => ask('set password', (bmc) => bmc.setPassword(password))
       }
     },
-    async console(access, { steal, spare }, listener, card = null) {
+    async console(access, options, listener, card = null) {
       if (closed) throw stopping(access)
       const lane = laneOf(access, card)
       const { breaker } = lane
-      if (spare && lane.crowded) throw consoleGivenUp(access)
       const known = isDeepStrictEqual(lane.access, access)
-      if (known && !admits(breaker, now()) && breaker.last)
+      if (known && !admits(breaker, now()) && breaker.last) {
         throw leftAlone((breaker.retryAt - now()) / 1000, breaker.last)
-      const ended = (): void => void lane.consoles.delete(giveUp)
-      const heir = { ...listener, lost: (error: AppError) => (ended(), listener.lost(error)) }
-      let line: ConsoleLine | undefined
-      const giveUp = (error: AppError): void => {
-        ended()
-        void line?.close()
-        listener.lost(error)
       }
       try {
-        line = await openConsole(access, steal, heir, {
-          ...driverDeps(card),
-          sol: deps.solTiming ?? SOL_TIMING
-        })
+        const sol = deps.solTiming ?? SOL_TIMING
+        const line = await lane.consoles.open(access, options, listener, { ...driverDeps(card), sol })
+        if (!closed) return line
+        await line.close()
+        throw stopping(access)
       } catch (error) {
         // Wrong log-ins count on the BMC, whoever makes them; nothing else here says anything about power control.
         const counts = error instanceof AppError && (error.code === 'bmc-auth' || error.code === 'bmc-cipher')
         if (counts && known && !closed) lane.breaker = afterFailure(breaker, error, now(), 0.5)
         throw error
       }
-      if (closed) {
-        await line.close()
-        throw stopping(access)
-      }
-      lane.consoles.add(giveUp)
-      const { close } = line
-      return { ...line, close: () => (ended(), close()) }
     },
     examine: (access, options) =>
       inTurn(access, null, async (lane) => {
@@ -243,10 +218,7 @@ export function startBmcs(deps: BmcsDeps): Bmcs {
     async close() {
       closed = true
       stop.abort()
-      const open = [...lanes.values()].flatMap((lane) =>
-        [...lane.consoles].map((giveUp) => [giveUp, lane] as const)
-      )
-      for (const [giveUp, { access }] of open) giveUp(stopping(access))
+      for (const { consoles, access } of lanes.values()) consoles.giveUp(stopping(access))
       await Promise.all([...lanes.values()].map(({ driver }) => driver.close()))
       await Promise.all([...lanes.values()].map(({ tail }) => tail))
     }

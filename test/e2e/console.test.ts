@@ -56,7 +56,7 @@ t.test('the recorded console of a failed boot', async (t) => {
   const failed = await until(
     async () => {
       const state = await nodeState(rack, name)
-      return state.provision_state === 'deploy failed' && state
+      return state.provision_state === 'deploy failed' ? state : undefined
     },
     'the order did not fail',
     BOOT

@@ -1,7 +1,7 @@
 import t, { type Test } from 'tap'
 import type { ConsoleLine, ConsoleOptions } from '../../../src/domain/console.ts'
 import type { BmcAccess } from '../../../src/domain/bmc.ts'
-import { AppError } from '../../../src/domain/error.ts'
+import type { AppError } from '../../../src/domain/error.ts'
 import { SOL_TIMING } from '../../../src/decide/sol.ts'
 import type { Bmcs } from '../../../services/bmc/bmcs.ts'
 import { seededRandom } from '../../support/mutate.ts'

@@ -3,7 +3,7 @@
 //   to us     binary: characters for the machine; text: {"break": true}. Both only with ?write=true
 //   from us   binary: what the machine says; text: {"notice": "…"}, or {"error": {"code", "message"}} before the end
 
-import { Type } from 'typebox'
+import { Type, type Static } from 'typebox'
 import type { WebSocket } from 'ws'
 import { recordingId, recordingOf } from '../../src/decide/console.ts'
 import { AppError } from '../../src/domain/error.ts'
@@ -28,6 +28,8 @@ const RecordingParams = Type.Object({
   ident: Type.String({ minLength: 1 }),
   id: Type.String({ minLength: 1 })
 })
+
+type Wish = { write: boolean; steal: boolean }
 
 export function consoleRoutes(app: App, deps: ApiDeps): void {
   const { facts, consoles } = deps
@@ -76,18 +78,18 @@ export function consoleRoutes(app: App, deps: ApiDeps): void {
     // Before the connection is one: errors are still answers.
     preHandler: async (request) => {
       nodeNamed(facts, request.params.ident)
+      wishOf(request.query)
     },
     handler: async () => {
       throw new AppError('bad-request', 'A console is a WebSocket: open it with "Upgrade: websocket"')
     },
     wsHandler: (socket, request) => {
       const { ident } = request.params as { ident: string }
-      const { write = 'false', steal = 'false' } = request.query as { write?: string; steal?: string }
-      sitDown(socket, nodeNamed(facts, ident), { write: flag(write), steal: flag(steal) })
+      sitDown(socket, nodeNamed(facts, ident), wishOf(request.query as Static<typeof ConsoleQuery>))
     }
   })
 
-  function sitDown(socket: WebSocket, node: Node, wish: { write: boolean; steal: boolean }): void {
+  function sitDown(socket: WebSocket, node: Node, wish: Wish): void {
     const text = (message: object): void => socket.send(JSON.stringify(message))
     const seat = consoles.join(
       node,
@@ -123,6 +125,11 @@ export function consoleRoutes(app: App, deps: ApiDeps): void {
       seat.leave()
     })
   }
+}
+
+/** AppError `bad-request` for what is neither true nor false. */
+function wishOf({ write = 'false', steal = 'false' }: Static<typeof ConsoleQuery>): Wish {
+  return { write: flag(write), steal: flag(steal) }
 }
 
 /** Each attempt of an order that may have been recorded. */

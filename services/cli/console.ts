@@ -65,7 +65,7 @@ async function printRecording(
 /** Until "~.", the end of the console, or an interrupt where there is no terminal to type at. */
 async function attach(client: Client, ident: string, path: string, options: ConsoleOptions): Promise<void> {
   const { stdin } = process
-  const types = stdin.isTTY && !options.readOnly
+  const types = stdin.isTTY === true && !options.readOnly
   const query = new URLSearchParams({ write: String(types), steal: String(options.steal === true) })
   let end = Promise.resolve()
   const socket = await client.connect(`${path}?${query}`, (fresh) => {

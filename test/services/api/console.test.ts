@@ -191,10 +191,10 @@ t.test('who may not come in, and what is no console', async (t) => {
     200,
     'an answer, no console'
   )
-  t.equal(
-    await refusal(new WebSocket('ws://localhost/v1/nodes/ctl-1/console?wirte=1', bySocket(socket))),
-    400
-  )
+  for (const query of ['wirte=1', 'write=maybe']) {
+    const asked = `ws://localhost/v1/nodes/ctl-1/console?${query}`
+    t.equal(await refusal(new WebSocket(asked, bySocket(socket))), 400, query)
+  }
   t.equal(bmc.asked.length, 0, 'no BMC was asked')
   const viewer = view(new WebSocket(url, { headers }))
   await until('the console is open', () => bmc.sol.owner !== null)

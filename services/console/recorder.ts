@@ -2,7 +2,7 @@
 // ends. It only looks at orders: whatever goes wrong here is no concern of theirs.
 
 import type { Logger } from 'pino'
-import { isRecorded, passes, recordingId, recordingOf } from '../../src/decide/console.ts'
+import { isBooting, isRecorded, passes, recordingId, recordingOf } from '../../src/decide/console.ts'
 import type { ConsoleOptions } from '../../src/domain/console.ts'
 import type { AppError } from '../../src/domain/error.ts'
 import type { Node } from '../../src/domain/node.ts'
@@ -26,9 +26,12 @@ export type RecorderDeps = {
   byDefault: boolean
   /** Milliseconds between two tries where the console is taken or the BMC busy (15 s). */
   retry?: number
+  /** Recordings at once (50): every word of every machine is a packet to us, and deployments come first. */
+  most?: number
 }
 
 const LOOK_MILLISECONDS = 250
+const MOST = 50
 const RETRY_MILLISECONDS = 15_000
 /** Recordings kept of each node. */
 const KEEP = 5
@@ -45,7 +48,7 @@ type Track = {
 }
 
 export function startRecorder(deps: RecorderDeps): { close(): Promise<void> } {
-  const { store, facts, apply, recordings, now } = deps
+  const { store, facts, apply, recordings, now, most = MOST } = deps
   const log = deps.log.child({ service: 'console' })
   const tracks = new Map<string, Track>()
   const finishing = new Set<Promise<void>>()
@@ -61,13 +64,15 @@ export function startRecorder(deps: RecorderDeps): { close(): Promise<void> } {
     const version = store.version()
     if (version === seen) return
     seen = version
-    const wanted = new Map<string, { order: Order; node: Node }>()
-    for (const order of facts.openOrders()) {
-      const node = facts.nodeByUuid(order.nodeUuid)
-      if (node && isRecorded(order, node, deps.byDefault)) wanted.set(recordingId(order), { order, node })
-    }
+    const wanted = new Map(facts.openOrders().map((order) => [recordingId(order), order]))
     for (const [id, track] of tracks) if (!wanted.has(id)) finish(id, track)
-    for (const [id, { order, node }] of wanted) if (!tracks.has(id)) begin(id, order, node)
+    for (const [id, order] of wanted) if (!tracks.has(id) && tracks.size < most) consider(id, order)
+  }
+
+  function consider(id: string, order: Order): void {
+    if (!isBooting(order)) return
+    const node = facts.nodeByUuid(order.nodeUuid)
+    if (node && isRecorded(node, deps.byDefault)) begin(id, order, node)
   }
 
   function begin(id: string, order: Order, node: Node): void {

@@ -39,17 +39,15 @@ export function passes(error: AppError): boolean {
   return error.code === 'bmc-unreachable' || error.code === 'bmc-busy'
 }
 
-/** Whether a boot attempt is recorded now: from the moment that the machine is known to be off, so that nothing is missed. */
-export function isRecorded(order: Order, node: Pick<Node, 'extra'>, byDefault: boolean): boolean {
-  const boots = order.kind === 'deploy' || order.kind === 'inspect'
-  if (order.state !== 'open' || !boots || order.ticks['powered-off'] === undefined) return false
-  return wantsRecording(node) ?? byDefault
+/** Whether this attempt boots a machine now: from the moment that it is known to be off, so that nothing is missed. */
+export function isBooting({ kind, state, ticks }: Order): boolean {
+  return state === 'open' && (kind === 'deploy' || kind === 'inspect') && ticks['powered-off'] !== undefined
 }
 
-/** `extra.console.record` of the node; null: it does not say. */
-function wantsRecording({ extra }: Pick<Node, 'extra'>): boolean | null {
+/** Whether the node's console is recorded when it boots: `extra.console.record`, or else the default. */
+export function isRecorded({ extra }: Pick<Node, 'extra'>, byDefault: boolean): boolean {
   const given = extra['console'] as { record?: unknown } | null | undefined
-  return typeof given?.record === 'boolean' ? given.record : null
+  return typeof given?.record === 'boolean' ? given.record : byDefault
 }
 
 /** A recording's name: it is of one attempt of one order. */

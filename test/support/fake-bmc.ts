@@ -324,7 +324,7 @@ export async function startFakeBmc(options: FakeBmcOptions = {}): Promise<FakeBm
 
   const repeating = setInterval(() => {
     for (const payload of bmc.sol.repeat()) sendSol(payload)
-  }, SOL_RETRY)
+  }, SOL_RETRY).unref()
 
   /** A payload to the console that has the serial port. */
   function sendSol(payload: Buffer): void {

@@ -12,9 +12,10 @@ import type { Order } from '../../../src/domain/order.ts'
 import { aNode, anImage, anInstance, anOrder } from '../../support/builders.ts'
 
 const BMC = { address: '192.0.2.5', port: 623, username: 'admin', privilege: 'administrator' }
+const OTHER = '6e6f6465-0000-4000-8000-000000000002'
 const OFF = { 'powered-off': 1 }
 
-function world(t: Test, order: Order) {
+function world(t: Test, order: Order, given: { most?: number; extra?: Record<string, unknown> } = {}) {
   const folder = t.testdir()
   const store = openStore(folder)
   const apply = createApply(store)
@@ -26,7 +27,8 @@ function world(t: Test, order: Order) {
   const put = (row: Order) => store.commit(() => apply([{ put: 'order', row }]))
   store.commit(() =>
     apply([
-      { put: 'node', row: aNode() },
+      { put: 'node', row: aNode({ extra: given.extra ?? {} }) },
+      { put: 'node', row: aNode({ uuid: OTHER, name: 'ctl-2' }) },
       { put: 'image', row: anImage() },
       { put: 'instance', row: anInstance() },
       { put: 'order', row: order }
@@ -46,7 +48,8 @@ function world(t: Test, order: Order) {
         return { write() {}, sendBreak() {}, leave: () => void left.push(guest) }
       },
       byDefault,
-      retry: 20
+      retry: 20,
+      ...(given.most === undefined ? {} : { most: given.most })
     })
   let recorder = start()
   t.teardown(async () => {
@@ -174,12 +177,17 @@ t.test('five are kept of each node, and none of an order that nobody knows', asy
   )
 })
 
-t.test('nodes that do not want it', async (t) => {
-  const order = anOrder()
-  const { facts, guests, put, restart } = world(t, order)
-  const node = facts.nodeByUuid(order.nodeUuid)
-  t.ok(node)
-  put({ ...order, state: 'cancelled' })
+t.test('nodes that do not want it, and more at once than is good for deployments', async (t) => {
+  const order = anOrder({ ticks: OFF })
+  const { guests, restart, put } = world(t, order, { most: 1, extra: { console: { record: false } } })
   await restart()
   t.equal(guests.length, 0)
+  const other = (n: number) => ({ ...order, id: `6f726465-0000-4000-8000-00000000010${n}`, nodeUuid: OTHER })
+  put(other(1))
+  put(other(2))
+  await until('the first is recorded', () => guests.length === 1)
+  await new Promise((resolve) => setTimeout(resolve, 600))
+  t.equal(guests.length, 1, 'the second waits')
+  put({ ...other(1), state: 'done' })
+  await until('then it is recorded, too', () => guests.length === 2)
 })

@@ -60,7 +60,6 @@ export function buildApi(deps: ApiDeps, door: Door = { kind: 'socket' }): App {
   readJsonOnly(app)
   answerErrors(app)
   speakVersions(app)
-  if (door.kind === 'network') guard(app, door.token)
   app.addHook('onResponse', async (request, reply) => {
     const { method, url, ip } = request
     const milliseconds = Math.round(reply.elapsedTime)
@@ -74,6 +73,10 @@ export function buildApi(deps: ApiDeps, door: Door = { kind: 'socket' }): App {
       deps.log.warn({ url: request.url, why: error.message }, 'a WebSocket broke')
       socket.terminate()
     }
+  })
+  // After it: what is refused at the door must be known as a WebSocket, or its connection would stay.
+  app.after(() => {
+    if (door.kind === 'network') guard(app, door.token)
   })
   // Loaded after it, so that it knows them all.
   void app.register(async (scope) => routes(scope, deps))

@@ -34,9 +34,13 @@ async function freeTcpPort(): Promise<number> {
   return port
 }
 
-/** A machine without a disk and with a network card whose cable leads nowhere: its firmware comes to iPXE, and waits. */
+/**
+ * A machine without a disk and with a network card whose cable leads nowhere: its firmware comes to iPXE, and waits. It begins
+ * when told "cont".
+ */
 function startMachine(t: Test, serial: number): ChildProcess {
   const child = spawn('qemu-system-x86_64', [
+    ...['-S', '-monitor', 'stdio'],
     ...['-nodefaults', '-no-user-config', '-display', 'none'],
     ...['-machine', 'q35,graphics=off', '-accel', 'tcg,thread=single,tb-size=64', '-m', '128'],
     ...['-serial', `tcp:127.0.0.1:${serial},server=on,wait=off`],
@@ -91,11 +95,13 @@ function terminal(t: Test, socket: string, ...args: string[]) {
 
 t.test('a QEMU machine through ipmi_sim, both ways, at two terminals', async (t) => {
   const serial = await freeTcpPort()
+  const machine = startMachine(t, serial)
+  await until('QEMU is there', () => machine.stdout?.readableLength !== 0)
   const { deps } = await room(t, serial)
   const { socket } = deps.config.api
   const first = terminal(t, socket, 'console', 'ctl-1')
   await until('the console is open', () => first.seen.text.includes('~? helps'))
-  startMachine(t, serial)
+  machine.stdin?.write('cont\n')
   await until('the firmware speaks', () => first.seen.text.includes('SeaBIOS'))
   await until('iPXE asks', () => first.seen.text.includes('Ctrl-B'))
   const asking = setInterval(() => first.type(CTRL_B), 200)

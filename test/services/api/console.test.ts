@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
+import type { IncomingMessage } from 'node:http'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import pino from 'pino'
@@ -66,11 +67,12 @@ function open({ config }: ReturnType<typeof someDeps>['deps'], path = '/v1/nodes
   return view(new WebSocket(`ws://localhost${path}`, bySocket(config.api.socket)))
 }
 
-/** The status with which a WebSocket is refused. */
+/** The status with which a WebSocket is refused; then the server ends the connection. */
 async function refusal(socket: WebSocket): Promise<number | undefined> {
   socket.on('error', () => {})
-  const [, response] = (await once(socket, 'unexpected-response')) as [unknown, { statusCode?: number }]
-  socket.terminate()
+  const [, response] = (await once(socket, 'unexpected-response')) as [unknown, IncomingMessage]
+  response.resume()
+  await once(response.socket, 'close')
   return response.statusCode
 }
 

@@ -12,7 +12,7 @@ import type { Order } from '../../../src/domain/order.ts'
 import { aNode, anImage, anInstance, anOrder } from '../../support/builders.ts'
 
 const BMC = { address: '192.0.2.5', port: 623, username: 'admin', privilege: 'administrator' }
-const OTHER = '6e6f6465-0000-4000-8000-000000000002'
+const OTHERS = ['6e6f6465-0000-4000-8000-000000000002', '6e6f6465-0000-4000-8000-000000000003'] as const
 const OFF = { 'powered-off': 1 }
 
 function world(t: Test, order: Order, given: { most?: number; extra?: Record<string, unknown> } = {}) {
@@ -28,7 +28,7 @@ function world(t: Test, order: Order, given: { most?: number; extra?: Record<str
   store.commit(() =>
     apply([
       { put: 'node', row: aNode({ extra: given.extra ?? {} }) },
-      { put: 'node', row: aNode({ uuid: OTHER, name: 'ctl-2' }) },
+      ...OTHERS.map((uuid) => ({ put: 'node' as const, row: aNode({ uuid, name: uuid }) })),
       { put: 'image', row: anImage() },
       { put: 'instance', row: anInstance() },
       { put: 'order', row: order }
@@ -182,12 +182,17 @@ t.test('nodes that do not want it, and more at once than is good for deployments
   const { guests, restart, put } = world(t, order, { most: 1, extra: { console: { record: false } } })
   await restart()
   t.equal(guests.length, 0)
-  const other = (n: number) => ({ ...order, id: `6f726465-0000-4000-8000-00000000010${n}`, nodeUuid: OTHER })
-  put(other(1))
-  put(other(2))
+  const [first, second] = OTHERS.map((nodeUuid, n) => ({
+    ...order,
+    id: `6f726465-0000-4000-8000-00000000010${n}`,
+    token: String(n).repeat(64),
+    nodeUuid
+  })) as [Order, Order]
+  put(first)
+  put(second)
   await until('the first is recorded', () => guests.length === 1)
   await new Promise((resolve) => setTimeout(resolve, 600))
   t.equal(guests.length, 1, 'the second waits')
-  put({ ...other(1), state: 'done' })
+  put({ ...first, state: 'done' })
   await until('then it is recorded, too', () => guests.length === 2)
 })

@@ -246,3 +246,17 @@ t.test('without a WebSocket, and recordings', async (t) => {
   change([{ put: 'node', row: other }])
   t.equal((await ask('GET', `/v1/nodes/other/console/recordings/${second}`)).status, 404, 'of another node')
 })
+
+t.test('whether a node is recorded', async (t) => {
+  const { ask, change, close } = anApi()
+  t.teardown(close)
+  change([{ put: 'node', row: aNode({ name: 'ctl-1' }) }])
+  const set = (value: unknown) =>
+    ask('PATCH', '/v1/nodes/ctl-1', [{ op: 'add', path: '/extra/console', value }])
+  for (const wrong of ['no', {}, { record: 'no' }, { record: true, more: 1 }]) {
+    const refused = await set(wrong)
+    t.equal(refused.status, 400)
+    t.match(fault(refused).faultstring, /extra\.console must be/)
+  }
+  t.match(await set({ record: false }), { status: 200, body: { extra: { console: { record: false } } } })
+})

@@ -30,7 +30,7 @@ const STEP = 4
 const LEAST_SHARE = 1 / STEP ** 5
 const SECOND = 1000
 /** What lay in the socket before is worked off by then (ms). */
-const SETTLED = 250
+const SETTLED = 100
 
 export function createFloodShield({ perSecond, filter, enrolled, log }: FloodShieldDeps): FloodShield {
   let share = 1

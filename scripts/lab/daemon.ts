@@ -5,6 +5,7 @@
 //   chassis MACHINE HEX   an IPMI chassis request → the reply (bmc-chassis.c asks this)
 //   status                → a JSON list of MachineStatus
 import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { readFileSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
@@ -43,8 +44,10 @@ const [hubProgram, ...hubArguments] = inNamespace(rack.bmcs.namespace, [
   join(import.meta.dirname, 'serial-hub.ts'),
   planFile
 ])
-const serialHub = spawn(hubProgram!, hubArguments, { stdio: ['ignore', 'inherit', 'inherit'] })
+const serialHub = spawn(hubProgram!, hubArguments, { stdio: ['ignore', 'pipe', 'inherit'] })
 serialHub.on('exit', (code) => log(`the serial hub ended: ${code}`))
+// ipmi_sim tries to reach its serial port once.
+await once(serialHub.stdout, 'data')
 
 rmSync(rack.daemon.socket, { force: true })
 server.listen(rack.daemon.socket, () => {

@@ -1,5 +1,7 @@
 // Joins each machine's serial port to all who use it: its BMC, for serial over LAN, and people at "rack console". QEMU takes
-// one connection, and only while the machine is on. Runs in the BMCs' namespace, with the path of the rack's plan.
+// one connection, and only while the machine is on. Runs in the BMCs' namespace, with the path of the rack's plan; says
+// "ready" when all may connect.
+import { once } from 'node:events'
 import { readFileSync, rmSync } from 'node:fs'
 import { createConnection, createServer, type Socket } from 'node:net'
 import { serialPort, type MachinePlan, type RackPlan } from './plan.ts'
@@ -10,9 +12,10 @@ const retryMs = 20
 /** Whoever takes nothing is let go when so much waits for it. */
 const mostWaiting = 1024 * 1024
 
-for (const machine of rack.machines) joinSerial(machine)
+await Promise.all(rack.machines.map(joinSerial))
+console.log('ready')
 
-function joinSerial({ serialSocket, consoleSocket, bmc }: MachinePlan): void {
+async function joinSerial({ serialSocket, consoleSocket, bmc }: MachinePlan): Promise<void> {
   const users = new Set<Socket>()
   let serial: Socket | undefined
 
@@ -23,9 +26,9 @@ function joinSerial({ serialSocket, consoleSocket, bmc }: MachinePlan): void {
     user.on('close', () => users.delete(user))
   }
   rmSync(consoleSocket, { force: true })
-  createServer(add).listen(consoleSocket)
-  createServer(add).listen(serialPort, bmc.address)
   connectSerial()
+  await once(createServer(add).listen(consoleSocket), 'listening')
+  await once(createServer(add).listen(serialPort, bmc.address), 'listening')
 
   function connectSerial(): void {
     const connection = createConnection(serialSocket)

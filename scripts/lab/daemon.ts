@@ -46,7 +46,7 @@ const [hubProgram, ...hubArguments] = inNamespace(rack.bmcs.namespace, [
 ])
 const serialHub = spawn(hubProgram!, hubArguments, { stdio: ['ignore', 'pipe', 'inherit'] })
 serialHub.on('exit', (code) => log(`the serial hub ended: ${code}`))
-// ipmi_sim tries to reach its serial port once.
+// First of all: the BMCs look for their serial ports when they start.
 await once(serialHub.stdout, 'data')
 
 rmSync(rack.daemon.socket, { force: true })

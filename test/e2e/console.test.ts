@@ -49,7 +49,12 @@ t.test('the recorded console of a failed boot', async (t) => {
   const [open] = await recordings()
   t.match(open, { open: true, omitted: 0 })
   const recorded = async (): Promise<string> => seedling(rack, 'console', name, '--recording')
-  await until(async () => (await recorded()).includes('Kernel panic'), 'the panic is not recorded', BOOT)
+  let text = ''
+  await until(async () => (text = await recorded()).includes('Kernel panic'), 'no', {
+    patienceMs: 30_000
+  }).catch(() => {
+    throw new Error(`the panic is not recorded, but ${JSON.stringify(text.slice(-2000))}`)
+  })
 
   await stopSeed(rack)
   await startSeed(rack, config(1))
@@ -70,7 +75,7 @@ t.test('the recorded console of a failed boot', async (t) => {
   t.match(told.detail, { recording: open?.id, attempt: 1, omitted: 0 })
   t.match(await seedling(rack, 'event', 'list', '--node', name), /console of attempt 1 recorded: .* KiB/)
 
-  const text = await recorded()
+  text = await recorded()
   t.equal(Buffer.byteLength(text), (told.detail as { bytes: number }).bytes)
   for (const words of [
     /SeaBIOS/,

@@ -158,7 +158,6 @@ function carry(
     asking = true
     try {
       await ask(session, access, getDeviceId, undefined, now() + KEEP_ALIVE_ANSWER_MILLISECONDS)
-      feed({ kind: 'alive' })
     } catch (error) {
       if (!(error instanceof AppError)) throw error
       lose(consoleLost(access, 'silent'))

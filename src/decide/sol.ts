@@ -25,7 +25,10 @@ export type SolTiming = {
   tries: number
   /** Pause when the BMC takes nothing at present (the machine is off, its buffer is full). */
   pause: number
-  /** So long without a word from the BMC, and it is asked whether it is still there. Sessions end after 60 s (section 6.12.15). */
+  /**
+   * How often a command is sent in the session. It ends 60 s after the last one (section 6.12.15; ipmi_sim: 30 s), for which not
+   * every BMC counts packets of serial over LAN.
+   */
   keepAlive: number
 }
 
@@ -40,8 +43,6 @@ export type SolInput =
   /** A serial break. Goes after what was written before it. */
   | { kind: 'break' }
   | { kind: 'payload'; payload: Buffer }
-  /** The BMC has answered something else in the session. */
-  | { kind: 'alive' }
   | { kind: 'timer' }
 
 /** Why nothing more will come. `deactivated`: by the BMC, or by another console. */
@@ -54,7 +55,7 @@ export type SolStep = {
   /** What the machine said. */
   heard: Buffer
   news: readonly ConsoleNews[]
-  /** Any command is to be sent in the session, and its answer told with `alive`. */
+  /** Any command is to be sent in the session; without an answer the session is lost. */
   askAlive: boolean
   ended: SolEnd | null
   /** Why the payload did not count, for the debug log. */
@@ -117,8 +118,6 @@ export function stepSol(sol: Sol, input: SolInput, now: number): SolStep {
       return proceed(quiet({ ...sol, waiting: [...sol.waiting, 'break'] }), now)
     case 'payload':
       return payload(sol, input.payload, now)
-    case 'alive':
-      return proceed(quiet({ ...sol, keepAliveAt: now + sol.timing.keepAlive }), now)
     case 'timer':
       return timer(sol, now)
   }
@@ -158,8 +157,8 @@ function payload(sol: Sol, bytes: Buffer, now: number): SolStep {
   if (unavailable !== sol.unavailable) news.push(unavailable ? 'unavailable' : 'available')
   if (packet.flags & SOL_STATUS.overrun) news.push('overrun')
   if (packet.flags & SOL_STATUS.break) news.push('break')
-  const alive: Sol = { ...sol, unavailable, keepAliveAt: now + sol.timing.keepAlive }
-  const step = receive(acknowledged(alive, packet, now), packet)
+  const seen: Sol = { ...sol, unavailable }
+  const step = receive(acknowledged(seen, packet, now), packet)
   if (packet.flags & SOL_STATUS.deactivated) return { ...step, send: [], news, ended: 'deactivated' }
   return proceed({ ...step, news }, now)
 }

@@ -173,16 +173,14 @@ t.test('overrun, break and deactivation are told', async (t) => {
   t.same(last.send, [])
 })
 
-t.test('after silence the BMC is asked whether it is there', async (t) => {
+t.test('the session is kept by a command every so often, however much the machine says', async (t) => {
   const one = aConsole()
-  one.at = 15_000
-  one.says(1, 'x')
-  t.equal(one.timer(SOL_TIMING.keepAlive).askAlive, false, 'it was heard')
-  t.equal(one.state.wakeAt, 15_000 + SOL_TIMING.keepAlive)
-  t.equal(one.timer(one.state.wakeAt).askAlive, true)
-  one.at += 100
-  one.feed({ kind: 'alive' })
-  t.equal(one.state.wakeAt, one.at + SOL_TIMING.keepAlive)
+  const asked: number[] = []
+  for (one.at = 1000; one.at <= 60_000; one.at += 1000) {
+    one.says((one.at / 1000) % 15 || 15, 'x')
+    if (one.at >= one.state.wakeAt && one.timer(one.at).askAlive) asked.push(one.at)
+  }
+  t.same(asked, [20_000, 40_000, 60_000])
 })
 
 t.test('what is typed at a machine that takes nothing is bounded', async (t) => {

@@ -76,6 +76,20 @@ t.test('ipmi_sim', async (t) => {
     await again.line.close()
   })
 
+  await t.test('it forgets a session 30 s after the last command, however much is said in it', async (t) => {
+    const seat = await sit(false)
+    let said = ''
+    for (let second = 0; second < 38; second++) {
+      machine.socket?.write(`${second}\n`)
+      said += `${second}\n`
+      await new Promise((resolve) => setTimeout(resolve, 1000))
+    }
+    await until('the last is heard', () => seat.heard.endsWith('37\n'))
+    t.equal(seat.heard, said)
+    t.equal(seat.lost, null)
+    await seat.line.close()
+  })
+
   await t.test('ipmitool has it: refused, and taken over when asked', async (t) => {
     const target = `-I lanplus -C 3 -H 127.0.0.1 -p ${sim.port} -U admin -P secret123`
     const tool = spawn('script', ['-qec', `ipmitool ${target} sol activate`, '/dev/null'])

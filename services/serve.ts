@@ -75,6 +75,15 @@ export async function serve(args: string[]): Promise<void> {
   const common = { config, store, facts, apply, log, now, leaseNow }
 
   const bmcs = startBmcs({ now: () => performance.now(), random: randomBytes, log })
+  const consoles = startConsoles<Node>({
+    open: async (node, options, listener) => bmcs.console(bmcAccess(node), options, listener),
+    now: () => performance.now(),
+    log: log.child({ service: 'console' })
+  })
+  const recordings = openRecordings(config.dataDir)
+  const join: ApiDeps['consoles']['join'] = (node, ...rest) => consoles.join(node.uuid, node, ...rest)
+  // Before the conductor: what ends in its first turns has been recorded, too.
+  const recorder = startRecorder({ ...common, recordings, join, byDefault: config.console.record })
   const conductor = startConductor({
     ...common,
     token,
@@ -83,14 +92,6 @@ export async function serve(args: string[]): Promise<void> {
     pollSeconds: config.bmc.pollSeconds
   })
   const { wake } = conductor
-  const consoles = startConsoles<Node>({
-    open: async (node, options, listener) => bmcs.console(bmcAccess(node), options, listener),
-    now: () => performance.now(),
-    log: log.child({ service: 'console' })
-  })
-  const recordings = openRecordings(config.dataDir)
-  const join: ApiDeps['consoles']['join'] = (node, ...rest) => consoles.join(node.uuid, node, ...rest)
-  const recorder = startRecorder({ ...common, recordings, join, byDefault: config.console.record })
   const images = startImages(common)
   const boot = await startBoot({
     ...common,

@@ -51,6 +51,16 @@ const ConfigSchema = Type.Object(
       )
     ),
     bmc: Type.Optional(Type.Object({ pollSeconds: Type.Optional(Seconds) }, { additionalProperties: false })),
+    console: Type.Optional(
+      Type.Object(
+        {
+          record: Type.Optional(
+            Type.Boolean({ description: 'record the consoles of machines while they are deployed' })
+          )
+        },
+        { additionalProperties: false }
+      )
+    ),
     log: Type.Optional(
       Type.Object(
         {
@@ -77,6 +87,8 @@ export type Config = {
   deploy: OrderLimits
   /** 0: power is read only when an order needs it. */
   bmc: { pollSeconds: number }
+  /** Whether consoles are recorded during deployments where the node does not say (`extra.console.record`). */
+  console: { record: boolean }
   log: { level: string }
 }
 
@@ -138,6 +150,7 @@ export function checkConfig(json: unknown, folder: string, file = 'the configura
       minimumOffSeconds: given.deploy?.minimumOffSeconds ?? 5
     },
     bmc: { pollSeconds: given.bmc?.pollSeconds ?? 60 },
+    console: { record: given.console?.record ?? true },
     log: { level: given.log?.level ?? 'info' }
   }
 }

@@ -8,13 +8,16 @@ import { machineUrl, type BootSettings } from '../src/decide/boot-file.ts'
 import { METADATA_ADDRESS } from '../src/decide/dhcp-reply.ts'
 import { bmcAccess } from '../src/domain/bmc-access.ts'
 import { AppError } from '../src/domain/error.ts'
-import type { Ip } from '../src/wire/address.ts'
 import type { Node } from '../src/domain/node.ts'
-import { startApi } from './api/server.ts'
+import type { Ip } from '../src/wire/address.ts'
+import { startApi, type ApiDeps } from './api/server.ts'
 import { startBmcs } from './bmc/bmcs.ts'
 import { agentRoutes } from './boot/agent.ts'
 import { openBootFiles } from './boot/files.ts'
 import { startBoot } from './boot/server.ts'
+import { startConsoles } from './console/consoles.ts'
+import { startRecorder } from './console/recorder.ts'
+import { openRecordings } from './console/recordings.ts'
 import { startConductor } from './conductor/conductor.ts'
 import { startLeaseClock } from './clock.ts'
 import { loadConfig } from './config.ts'
@@ -78,6 +81,15 @@ export async function serve(args: string[]): Promise<void> {
   const bmcs = startBmcs({ now: () => performance.now(), random: randomBytes, log })
   const bmc = (node: Node) => bmcs.bmc(node.uuid, bmcAccess(node), node.quirkCard)
   const examine = (node: Node, wait: boolean) => bmcs.examine(bmcAccess(node), { bootDevice: true, wait })
+  const consoles = startConsoles<Node>({
+    open: async (node, options, listener) => bmcs.console(bmcAccess(node), options, listener),
+    now: () => performance.now(),
+    log: log.child({ service: 'console' })
+  })
+  const recordings = openRecordings(config.dataDir)
+  const join: ApiDeps['consoles']['join'] = (node, ...rest) => consoles.join(node.uuid, node, ...rest)
+  // Before the conductor: what ends in its first turns has been recorded, too.
+  const recorder = startRecorder({ ...common, recordings, join, byDefault: config.console.record })
   const conductor = startConductor({
     ...common,
     token,
@@ -118,7 +130,16 @@ export async function serve(args: string[]): Promise<void> {
     away: clock.away,
     wake
   })
-  const api = await startApi({ ...common, token, wake, bmc, images, inherited, dhcp })
+  const api = await startApi({
+    ...common,
+    token,
+    wake,
+    bmc,
+    images,
+    inherited,
+    dhcp,
+    consoles: { join, recordings }
+  })
   // Sockets do not outlive their link, and no answer may name an address that is not ours: ended, we are started again, and
   // refuse to serve until all is as the configuration says.
   const end = (what: string): void => {
@@ -147,6 +168,8 @@ export async function serve(args: string[]): Promise<void> {
     linkWatch.close()
     // Machines first, then what they caused, then what all of them stand on.
     await Promise.all([dhcp.close(), tftp.close(), boot.close(), api.close(), images.close()])
+    await recorder.close()
+    await consoles.close()
     // An exam may take minutes, and is cut short by its BMC's end.
     await Promise.all([conductor.close(), bmcs.close()])
     await files.close()

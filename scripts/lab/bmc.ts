@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process'
 import { closeSync, mkdirSync, openSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { serialPort } from './plan.ts'
 import type { MachinePlan, RackPlan } from './plan.ts'
 import { inNamespace, run } from './process.ts'
 
@@ -82,6 +83,7 @@ startlan 1
   guid ${uuid.replaceAll('-', '')}
 endlan
 user 2 true "${bmc.username}" "${bmc.password}" admin 10
+sol "tcp:${bmc.address}:${serialPort}" 115200
 loadlib "${rack.daemon.bmcModule}" "${rack.daemon.socket} ${name}"
 `
 }

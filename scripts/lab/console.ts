@@ -24,7 +24,6 @@ export async function attachConsole(machine: MachinePlan): Promise<void> {
     })
   }
   for (;;) {
-    // The socket is there while the machine is on.
     const connection = createConnection(machine.consoleSocket)
     typed = (keys) => connection.write(keys)
     connection.pipe(process.stdout, { end: false })

@@ -5,15 +5,20 @@
 //   chassis MACHINE HEX   an IPMI chassis request → the reply (bmc-chassis.c asks this)
 //   status                → a JSON list of MachineStatus
 //   fault MACHINE JSON    what is to go wrong from now on (Faults) → ok
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { readFileSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
+import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { startBmc } from './bmc.ts'
 import { noFaults, type Faults } from './faults.ts'
 import { createMachine } from './machine.ts'
 import type { RackPlan } from './plan.ts'
+import { inNamespace } from './process.ts'
 
-const rack = JSON.parse(readFileSync(process.argv[2]!, 'utf8')) as RackPlan
+const planFile = process.argv[2]!
+const rack = JSON.parse(readFileSync(planFile, 'utf8')) as RackPlan
 const log = (message: string) => console.log(`${new Date().toISOString()} ${message}`)
 
 const machines = new Map(
@@ -45,12 +50,23 @@ function answer(line: string): string {
   return ''
 }
 
+const [hubProgram, ...hubArguments] = inNamespace(rack.bmcs.namespace, [
+  process.execPath,
+  join(import.meta.dirname, 'serial-hub.ts'),
+  planFile
+])
+const serialHub = spawn(hubProgram!, hubArguments, { stdio: ['ignore', 'pipe', 'inherit'] })
+serialHub.on('exit', (code) => log(`the serial hub ended: ${code}`))
+// First of all: the BMCs look for their serial ports when they start.
+await once(serialHub.stdout, 'data')
+
 rmSync(rack.daemon.socket, { force: true })
 server.listen(rack.daemon.socket, () => {
   for (const plan of rack.machines) bmcs.set(plan.name, startBmc(rack, plan, log))
   log(`rack ${rack.name} is up: ${[...machines.keys()].join(', ')}`)
   process.once('SIGTERM', async () => {
     server.close()
+    serialHub.kill()
     await Promise.all([...bmcs.values(), ...machines.values()].map((part) => part.close()))
     log('rack is down')
     process.exit(0)

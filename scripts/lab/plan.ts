@@ -32,6 +32,9 @@ export const defaults: RackOptions = {
   bootFirst: 'network'
 }
 
+/** The TCP port at each BMC's address that is its machine's serial port. */
+export const serialPort = 2001
+
 /** What the MACs of all machines of all racks begin with. */
 export const machineMacs = '52:54:00:5e:ed:'
 
@@ -50,9 +53,10 @@ export type MachinePlan = {
   tap: string
   disk: string
   efiVariables: string
-  /** Everything the machine ever said on its serial port, and the socket to talk to it. */
+  /** Everything the machine ever said on its serial port, the socket to talk to it, and QEMU's end of that. */
   consoleLog: string
   consoleSocket: string
+  serialSocket: string
   bmc: { address: string; port: number; username: string; password: string; dir: string; log: string }
 }
 
@@ -163,6 +167,7 @@ function planMachine(
     efiVariables: at(`${name}.efivars`),
     consoleLog: at(`${name}.console.log`),
     consoleSocket: at(`${name}.console.sock`),
+    serialSocket: at(`${name}.serial.sock`),
     bmc: {
       address: `198.18.0.${10 + number}`,
       port: 623,

@@ -91,7 +91,7 @@ function qemuArguments(machine: MachinePlan, order: readonly BootDevice[]): stri
     ['-qmp', 'stdio'],
     [
       '-chardev',
-      `socket,id=serial0,path=${machine.consoleSocket},server=on,wait=off,logfile=${machine.consoleLog},logappend=on`
+      `socket,id=serial0,path=${machine.serialSocket},server=on,wait=off,logfile=${machine.consoleLog},logappend=on`
     ],
     ['-serial', 'chardev:serial0'],
     // Some firmware refuses to use the network without a source of randomness.

@@ -17,6 +17,7 @@ import type { DhcpVerdict } from '../../src/decide/dhcp.ts'
 import type { SeenClient, SeenServer } from '../../src/decide/dhcp-seen.ts'
 import type { Fresh, ProvisionFacts } from '../../src/decide/provision.ts'
 import type { OperatorBmc } from '../../src/domain/bmc.ts'
+import type { ConsoleOptions } from '../../src/domain/console.ts'
 import { AppError } from '../../src/domain/error.ts'
 import type { Image } from '../../src/domain/image.ts'
 import type { Node } from '../../src/domain/node.ts'
@@ -53,6 +54,22 @@ export type ApiDeps = {
     remove(ident: string): Promise<void>
   }
   dhcp: DhcpInsight
+  consoles: ConsoleAccess
+}
+
+/** Serial consoles, and what was recorded of them (services/console). */
+export type ConsoleAccess = {
+  /** What comes is told later, never before this returns. */
+  join(
+    node: Node,
+    guest: { heard(characters: Buffer): void; told(text: string): void; ended(error: AppError): void },
+    options: ConsoleOptions
+  ): { write(characters: Uint8Array): void; sendBreak(): void; leave(): void }
+  recordings: {
+    /** Null: there is no such recording. `updatedAt` in milliseconds since the epoch. */
+    facts(id: string): { bytes: number; omitted: number; updatedAt: number } | null
+    read(id: string): Promise<Buffer | null>
+  }
 }
 
 /** What the DHCP service knows beside its rows. Nothing here changes what it does. */

@@ -7,10 +7,12 @@ import { isIP } from 'node:net'
 import { hostname } from 'node:os'
 import { dirname } from 'node:path'
 import { TypeBoxValidatorCompiler } from '@fastify/type-provider-typebox'
+import websocket from '@fastify/websocket'
 import Fastify, { LogController, type FastifyBaseLogger } from 'fastify'
 import { AppError } from '../../src/domain/error.ts'
 import { listenOptions, listenStream, type InheritedSockets, type ListenOptions } from '../listen.ts'
 import { bmcRoutes } from './bmc.ts'
+import { consoleRoutes } from './console.ts'
 import { deploymentRoutes } from './deployments.ts'
 import type { ApiDeps, App } from './deps.ts'
 import { dhcpRoutes } from './dhcp.ts'
@@ -33,6 +35,8 @@ export type { ApiDeps } from './deps.ts'
 export type Door = { kind: 'socket' } | { kind: 'network'; token: string }
 
 const BODY_BYTES = 2 ** 20
+/** Of one WebSocket message to us. */
+const MESSAGE_BYTES = 65_536
 const IDLE_MILLISECONDS = 60_000
 const HEADER_MILLISECONDS = 10_000
 const MAX_CONNECTIONS = 256
@@ -57,7 +61,6 @@ export function buildApi(deps: ApiDeps, door: Door = { kind: 'socket' }): App {
   readJsonOnly(app)
   answerErrors(app)
   speakVersions(app)
-  if (door.kind === 'network') guard(app, door.token)
   app.addHook('onResponse', async (request, reply) => {
     const { method, url, ip } = request
     const milliseconds = Math.round(reply.elapsedTime)
@@ -65,6 +68,23 @@ export function buildApi(deps: ApiDeps, door: Door = { kind: 'socket' }): App {
     const level = method === 'GET' || method === 'HEAD' ? 'debug' : 'info'
     deps.log[level]({ method, url, ip, status: reply.statusCode, milliseconds, request: request.id }, 'api')
   })
+  void app.register(websocket, {
+    options: { maxPayload: MESSAGE_BYTES },
+    errorHandler(error, socket, request) {
+      deps.log.warn({ url: request.url, why: error.message }, 'a WebSocket broke')
+      socket.terminate()
+    }
+  })
+  // After it: what is refused at the door must be known as a WebSocket, or its connection would stay.
+  app.after(() => {
+    if (door.kind === 'network') guard(app, door.token)
+  })
+  // Loaded after it, so that it knows them all.
+  void app.register(async (scope) => routes(scope, deps))
+  return app
+}
+
+function routes(app: App, deps: ApiDeps): void {
   discoveryRoutes(app)
   nodeRoutes(app, deps)
   stateRoutes(app, deps)
@@ -77,7 +97,7 @@ export function buildApi(deps: ApiDeps, door: Door = { kind: 'socket' }): App {
   eventRoutes(app, deps)
   inventoryRoutes(app, deps)
   dhcpRoutes(app, deps)
-  return app
+  consoleRoutes(app, deps)
 }
 
 /** Opens both doors. AppError `bad-config` when a place is taken or not allowed. */

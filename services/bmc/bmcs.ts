@@ -3,14 +3,17 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { Logger } from 'pino'
 import type { BmcAccess, OperatorBmc } from '../../src/domain/bmc.ts'
+import type { ConsoleLine, ConsoleListener, ConsoleOptions } from '../../src/domain/console.ts'
 import type { QuirkCard } from '../../src/domain/quirk-card.ts'
 import { AppError } from '../../src/domain/error.ts'
 import { admits, afterFailure, CLOSED, type Breaker } from '../../src/decide/bmc-breaker.ts'
 import type { ExamOptions } from '../../src/decide/bmc-exam.ts'
-import { leftAlone, queueFull, stopping } from '../../src/decide/bmc-failure.ts'
+import { consoleGivenUp, leftAlone, queueFull, stopping } from '../../src/decide/bmc-failure.ts'
 import { SESSION_TIMING, type SessionTiming } from '../../src/decide/bmc-session.ts'
+import { SOL_TIMING, type SolTiming } from '../../src/decide/sol.ts'
 import { drivers, type DriverBmc, type DriverDeps } from './drivers.ts'
 import { examine } from './exam.ts'
+import { openConsoles, type OpenConsoles } from './open-consoles.ts'
 import { places } from './places.ts'
 
 export type BmcsDeps = {
@@ -28,6 +31,7 @@ export type BmcsDeps = {
   /** Log-ins under way at once, over all BMCs (128). */
   logins?: number
   timing?: SessionTiming
+  solTiming?: SolTiming
   /** Milliseconds since the epoch, for cards of exams. */
   wallClock?: () => number
   /** How long an exam waits for a boot device to lapse, milliseconds (65 s). */
@@ -40,6 +44,17 @@ export type Bmcs = {
    * exam found out, for the first call.
    */
   bmc(nodeUuid: string, access: BmcAccess, card?: QuirkCard | null): OperatorBmc
+  /**
+   * Opens the serial console in a session of its own, beside the queue: it lasts. Where the BMC has no second session, the
+   * first one is for power and boot device, and the console is given up (`lost`). Rejects as a Bmc does, and with `bmc-busy`
+   * (detail.reason `console-taken`) where another console has it.
+   */
+  console(
+    access: BmcAccess,
+    options: ConsoleOptions,
+    listener: ConsoleListener,
+    card?: QuirkCard | null
+  ): Promise<ConsoleLine>
   /** Examines a BMC when its turn comes: its sessions are closed for that. Takes seconds, or with `wait` over a minute. */
   examine(access: BmcAccess, options: ExamOptions): Promise<QuirkCard>
   /** Cuts short what is under way, and closes every session. */
@@ -47,7 +62,13 @@ export type Bmcs = {
 }
 
 /** One BMC's queue: `tail` is over when everything asked so far is. */
-type Lane = { access: BmcAccess; driver: DriverBmc; tail: Promise<unknown>; breaker: Breaker }
+type Lane = {
+  access: BmcAccess
+  driver: DriverBmc
+  tail: Promise<unknown>
+  breaker: Breaker
+  consoles: OpenConsoles
+}
 
 export function startBmcs(deps: BmcsDeps): Bmcs {
   const { now, random, operation = 20_000, idle = 3_000, gap = 0, timing = SESSION_TIMING } = deps
@@ -65,18 +86,24 @@ export function startBmcs(deps: BmcsDeps): Bmcs {
   }
 
   function connect(access: BmcAccess, card: QuirkCard | null): DriverBmc {
-    return drivers[access.driver](access, driverDeps(card))
+    // The driver waits for a session, and perhaps it is a console of ours that has it.
+    const noFreeSession = (): void => lanes.get(keyOf(access))?.consoles.giveUp(consoleGivenUp(access))
+    return drivers[access.driver](access, { ...driverDeps(card), noFreeSession })
+  }
+
+  function keyOf({ driver, address, port }: BmcAccess): string {
+    return `${driver} ${address} ${port}`
   }
 
   function laneOf(access: BmcAccess, card: QuirkCard | null): Lane {
-    const key = `${access.driver} ${access.address} ${access.port}`
-    const lane = lanes.get(key) ?? {
+    const lane = lanes.get(keyOf(access)) ?? {
       access,
       driver: connect(access, card),
       tail: Promise.resolve(),
-      breaker: CLOSED
+      breaker: CLOSED,
+      consoles: openConsoles(card?.sessions?.more === false && card.sessions.opened < 2)
     }
-    lanes.set(key, lane)
+    lanes.set(keyOf(access), lane)
     return lane
   }
 
@@ -155,6 +182,27 @@ export function startBmcs(deps: BmcsDeps): Bmcs {
         setPassword: (password) => ask('set password', (bmc) => bmc.setPassword(password))
       }
     },
+    async console(access, options, listener, card = null) {
+      if (closed) throw stopping(access)
+      const lane = laneOf(access, card)
+      const { breaker } = lane
+      const known = isDeepStrictEqual(lane.access, access)
+      if (known && !admits(breaker, now()) && breaker.last) {
+        throw leftAlone((breaker.retryAt - now()) / 1000, breaker.last)
+      }
+      try {
+        const sol = deps.solTiming ?? SOL_TIMING
+        const line = await lane.consoles.open(access, options, listener, { ...driverDeps(card), sol })
+        if (!closed) return line
+        await line.close()
+        throw stopping(access)
+      } catch (error) {
+        // Wrong log-ins count on the BMC, whoever makes them; nothing else here says anything about power control.
+        const counts = error instanceof AppError && (error.code === 'bmc-auth' || error.code === 'bmc-cipher')
+        if (counts && known && !closed) lane.breaker = afterFailure(breaker, error, now(), 0.5)
+        throw error
+      }
+    },
     examine: (access, options) =>
       inTurn(access, null, async (lane) => {
         await lane.driver.close()
@@ -172,6 +220,7 @@ export function startBmcs(deps: BmcsDeps): Bmcs {
     async close() {
       closed = true
       stop.abort()
+      for (const { consoles, access } of lanes.values()) consoles.giveUp(stopping(access))
       await Promise.all([...lanes.values()].map(({ driver }) => driver.close()))
       await Promise.all([...lanes.values()].map(({ tail }) => tail))
     }

@@ -26,6 +26,8 @@ export type IpmiDeps = {
   /** Cryptographically strong random bytes. */
   random: (length: number) => Uint8Array
   log: Logger
+  /** Told when the BMC lets us wait for one of its sessions to become free. */
+  noFreeSession?: () => void
 }
 
 /** What became of a request; `no-answer`: the BMC may or may not have carried it out, and the session is lost. */
@@ -35,14 +37,23 @@ export type IpmiSession = {
   /** Logs in; resolves with what worked. Call once, first. */
   open(deadlineAt: number): Promise<LoginWay>
   request(request: SessionRequest, deadlineAt: number): Promise<Answer>
+  /** Sends a packet of serial over LAN; nothing is repeated here. */
+  sendSol(payload: Buffer): void
   /** Whether the BMC has answered anything yet. */
   heardFrom(): boolean
   /** Cuts short what is under way, closes the session on the BMC (waiting a little for its answer), frees the socket. */
   close(): Promise<void>
 }
 
-/** One session with one BMC; it opens nothing before `open`. All failures are AppErrors of the `bmc-…` codes. */
-export function ipmiSession(settings: SessionSettings, deps: IpmiDeps): IpmiSession {
+/**
+ * One session with one BMC; it opens nothing before `open`. All failures are AppErrors of the `bmc-…` codes. `onSol` gets the
+ * payloads of serial over LAN.
+ */
+export function ipmiSession(
+  settings: SessionSettings,
+  deps: IpmiDeps,
+  onSol: (payload: Buffer) => void = () => {}
+): IpmiSession {
   const { access } = settings
   let state = newSession(settings)
   let socket: Socket | undefined
@@ -59,6 +70,8 @@ export function ipmiSession(settings: SessionSettings, deps: IpmiDeps): IpmiSess
     if (step.ignored) deps.log.debug({ bmc: access.address, why: step.ignored }, 'packet ignored')
     clearTimeout(timer)
     if (state.wakeAt !== null) timer = setTimeout(feed, Math.max(0, state.wakeAt - now), { kind: 'timer' })
+    if (state.stage.at === 'pause' && state.stage.noFreeSession) deps.noFreeSession?.()
+    if (step.sol) onSol(step.sol)
     if (step.outcome && asked) {
       const { resolve, reject } = asked
       asked = undefined
@@ -121,6 +134,8 @@ export function ipmiSession(settings: SessionSettings, deps: IpmiDeps): IpmiSess
       if (outcome.kind === 'reply' || outcome.kind === 'no-answer') return outcome
       throw new Error(`a request that ended in "${outcome.kind}"`)
     },
+
+    sendSol: (payload) => feed({ kind: 'sol', payload }),
 
     heardFrom: () => state.heard.kind === 'stopped',
 

@@ -7,6 +7,7 @@ import { Argument, Command, CommanderError } from 'commander'
 import { bmcCommands, powerStatus } from './bmc.ts'
 import { CliError, createClient, type Client, type Json } from './client.ts'
 import type { AddCommand } from './command.ts'
+import { showConsole, type ConsoleOptions } from './console.ts'
 import { explain, listLeases, savePackets, showSeen, showStatus } from './dhcp.ts'
 import type { ShownEvent } from './event-words.ts'
 import { bar, bytes, day, table } from './format.ts'
@@ -85,6 +86,7 @@ export async function runCli(argv: string[]): Promise<number> {
   const node = nodeCommands(program, command)
   imageCommands(program, command)
   otherCommands(program, command)
+  consoleCommand(program, command)
   dhcpCommands(program, command)
   bmcCommands(program, node, command)
 
@@ -285,6 +287,19 @@ function otherCommands(program: Command, command: AddCommand): void {
       }
     }
   ).option('--node <node>', 'of this machine only')
+}
+
+function consoleCommand(program: Command, command: AddCommand): void {
+  command(
+    program,
+    'console <node>',
+    "a machine's serial console; ~. leaves it, ~? helps",
+    (client, out, [ident], options: ConsoleOptions) => showConsole(client, out, ident as string, options)
+  )
+    .option('--read-only', 'only look')
+    .option('--steal', 'take it from another tool that has it')
+    .option('--recordings', 'list what was recorded')
+    .option('--recording [id]', 'print what was recorded of a boot attempt; the last one when no id is given')
 }
 
 function dhcpCommands(program: Command, command: AddCommand): void {

@@ -1,7 +1,9 @@
 // The API's client: one request at a time over the Unix socket, or over TCP with a token.
 
 import { request as httpRequest, type IncomingMessage, type RequestOptions } from 'node:http'
+import { connect } from 'node:net'
 import type { Readable } from 'node:stream'
+import { WebSocket } from 'ws'
 
 export type Json = Record<string, unknown>
 
@@ -94,6 +96,26 @@ export function createClient(place: Place) {
       return Buffer.concat(parts)
     },
 
+    /**
+     * An open WebSocket; CliError with the API's own message when it is refused. `prepare` gets it first: messages may come
+     * with the answer.
+     */
+    connect(path: string, prepare: (socket: WebSocket) => void): Promise<WebSocket> {
+      return new Promise((resolve, reject) => {
+        const { host, port, headers } = open('GET', path, {})
+        const address = 'socket' in place ? 'localhost' : `${bracketed(host ?? 'localhost')}:${port}`
+        const socket = new WebSocket(`ws://${address}${path}`, {
+          headers: headers as Record<string, string>,
+          handshakeTimeout: SILENCE_MILLISECONDS,
+          ...('socket' in place ? { createConnection: () => connect(place.socket) } : {})
+        })
+        prepare(socket)
+        socket.once('open', () => resolve(socket))
+        socket.once('unexpected-response', (_request, response) => answer(response).catch(reject))
+        socket.on('error', (error) => reject(new CliError(unreachable(place, error))))
+      })
+    },
+
     /** The data of a stream of server-sent events, until it ends. */
     async *follow(path: string): AsyncGenerator<Json> {
       const response = await send(
@@ -122,6 +144,10 @@ export function createClient(place: Place) {
       }
     }
   }
+}
+
+function bracketed(host: string): string {
+  return host.includes(':') ? `[${host}]` : host
 }
 
 function unreachable(place: Place, error: NodeJS.ErrnoException): string {

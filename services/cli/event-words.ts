@@ -91,6 +91,10 @@ const WORDS: { readonly [K in EventKind]: (detail: EventDetail[K]) => string } =
   'metadata-read': ({ dialect, address }) => `metadata read (${dialect}) from ${address}`,
   'configuration-signalled': ({ status, reason, data }) =>
     `configuration signal: ${status}${reasonOf(reason)}${reasonOf(data)}`,
+  'console-recorded': ({ recording, attempt, bytes: size, trouble }) =>
+    size > 0
+      ? `console of attempt ${attempt} recorded: ${bytes(size)} (--recording ${recording})${reasonOf(trouble)}`
+      : `console of attempt ${attempt} not recorded${reasonOf(trouble)}`,
   'image-added': ({ name, size }) => `image ${name} added: ${bytes(size)}`,
   'image-removed': ({ name }) => `image ${name} deleted`,
   'keypair-added': ({ name }) => `key pair ${name} added`

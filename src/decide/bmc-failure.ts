@@ -229,6 +229,58 @@ export function stopping(bmc: BmcSubject): AppError {
   return failure('bmc-busy', bmc, 'cut short because Seedling is stopping. Try again when it is back')
 }
 
+/** Serial over LAN is in use by another console. */
+export function consoleTaken(bmc: BmcSubject): AppError {
+  return failure(
+    'bmc-busy',
+    bmc,
+    'its serial console is active in another session (another tool, or one that ended without closing it; that ends by itself after about a minute). Close that one, or take the console over with --steal',
+    { reason: 'console-taken' }
+  )
+}
+
+/** The BMC would not activate serial over LAN. */
+export function consoleRefused(
+  bmc: BmcSubject,
+  completionCode: number,
+  own?: Readonly<Record<number, string>>
+): AppError {
+  return failure(
+    'bmc-refused',
+    bmc,
+    `it does not open its serial console (${completionWords(completionCode, own)}). Enable serial over LAN on the BMC, and for user "${bmc.username}"; its port and speed must be those of the machine's console`,
+    { completionCode }
+  )
+}
+
+/** IPMI 1.5 has no serial over LAN. */
+export function consoleUnknown(bmc: BmcSubject): AppError {
+  return failure(
+    'bmc-refused',
+    bmc,
+    'its serial console needs IPMI 2.0, and ipmi_protocol_version forces 1.5. Remove that where the BMC speaks 2.0'
+  )
+}
+
+/** An open console ended. `deactivated`: the BMC says so; `silent`: it answers no more. */
+export function consoleLost(bmc: BmcSubject, how: 'deactivated' | 'silent'): AppError {
+  return how === 'deactivated'
+    ? failure('bmc-busy', bmc, 'the serial console was deactivated, by another console or by the BMC', {
+        reason: 'console-deactivated'
+      })
+    : failure('bmc-unreachable', bmc, 'it no longer answers on the serial console')
+}
+
+/** The session of a console was needed for orders. */
+export function consoleGivenUp(bmc: BmcSubject): AppError {
+  return failure(
+    'bmc-busy',
+    bmc,
+    'the serial console is given up: the BMC has no other session for power and boot device',
+    { reason: 'no-spare-session' }
+  )
+}
+
 /** It has failed before, and is not to be asked again yet: the last failure, and when that changes. */
 export function leftAlone(seconds: number, last: AppError): AppError {
   const again = `Not tried again for ${Math.max(1, Math.ceil(seconds))} s, or until its driver_info changes`

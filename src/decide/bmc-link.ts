@@ -36,13 +36,22 @@ export function sealRequest(
   rqSeq: number,
   iv: Uint8Array
 ): { packet: Buffer; link: Link } {
+  return sealPayload(link, PAYLOAD.ipmi, encodeRequest({ ...request, rqSeq }), iv)
+}
+
+/** The same for a payload of any type; IPMI 1.5 knows only that of messages. */
+export function sealPayload(
+  link: Link,
+  payloadType: number,
+  payload: Buffer,
+  iv: Uint8Array
+): { packet: Buffer; link: Link } {
   const sequence = nextSequence(link.sequence)
   const { protection, bmcSessionId: sessionId } = link
-  const message = encodeRequest({ ...request, rqSeq })
   const body =
     protection.kind === 'md5'
-      ? sealMd5(protection.password, { sessionId, sequence, message })
-      : seal(protection.keys, { payloadType: PAYLOAD.ipmi, sessionId, sequence, payload: message }, iv)
+      ? sealMd5(protection.password, { sessionId, sequence, message: payload })
+      : seal(protection.keys, { payloadType, sessionId, sequence, payload }, iv)
   return { packet: encodeRmcp('ipmi', body), link: { ...link, sequence } }
 }
 

@@ -71,7 +71,7 @@ import {
   type Heard,
   type SuiteRefusal
 } from './bmc-failure.ts'
-import { newLink, openPacket, sealRequest, suiteOfLink, type Link } from './bmc-link.ts'
+import { newLink, openPacket, sealPayload, sealRequest, suiteOfLink, type Link } from './bmc-link.ts'
 
 /** Spans in milliseconds. */
 export type SessionTiming = {
@@ -125,6 +125,8 @@ export type SessionInput =
   | { kind: 'open'; deadlineAt: number }
   | { kind: 'request'; request: SessionRequest; deadlineAt: number }
   | { kind: 'close' }
+  /** To be sent as a packet of serial over LAN, in a session that is open; what comes back is no outcome. */
+  | { kind: 'sol'; payload: Buffer }
   | { kind: 'datagram'; bytes: Uint8Array }
   | { kind: 'timer' }
   /** The network reports that nothing listens on the BMC's port (ICMP port unreachable). */
@@ -144,6 +146,8 @@ export type SessionStep = {
   /** Packets for the BMC, in order. */
   send: readonly Buffer[]
   outcome: SessionOutcome | null
+  /** What the datagram held of serial over LAN. */
+  sol: Buffer | null
   /** Why the datagram did not count, for the debug log. */
   ignored: string | null
 }
@@ -260,6 +264,8 @@ export function stepSession(
       return request({ ...session, startedAt: now, deadlineAt: input.deadlineAt }, input.request, now, dice)
     case 'close':
       return close(session, now, dice)
+    case 'sol':
+      return sendSol(session, input.payload, dice)
     case 'datagram':
       return datagram(session, input.bytes, now, dice)
     case 'timer':
@@ -680,25 +686,37 @@ function sendExchange(
   return send(next, [packet], now + wait, now)
 }
 
-function commandAnswered(
+/** A packet inside the open session: the answer to a command, or serial over LAN. */
+function inSession(
   session: Session,
-  stage: At<'command'>,
+  stage: At<'ready' | 'command'>,
   body: Buffer,
   now: number,
   dice: Dice
 ): SessionStep {
-  const { link, exchange } = stage
-  const packet = openPacket(link, body)
-  if (packet.sessionId !== link.consoleSessionId) return ignore(session, 'a packet of another session')
-  const window = receiveSequence(link.window, packet.sequence)
+  const packet = openPacket(stage.link, body)
+  if (packet.sessionId !== stage.link.consoleSessionId) return ignore(session, 'a packet of another session')
+  const window = receiveSequence(stage.link.window, packet.sequence)
   if (window === null) return ignore(session, `session sequence number ${packet.sequence} again`)
-  const received: Session = { ...session, stage: { ...stage, link: { ...link, window } } }
+  const link: Link = { ...stage.link, window }
+  const received: Session = { ...session, stage: { ...stage, link } }
+  if (packet.payloadType === PAYLOAD.sol) return { ...quiet(received), sol: packet.payload }
   if (packet.payloadType !== PAYLOAD.ipmi) return ignore(received, `payload type ${packet.payloadType}`)
   const response = decodeResponse(packet.payload, { authenticated: true })
+  if (stage.at === 'ready') return ignore(received, 'an answer to an earlier request')
+  const { exchange } = stage
   if (exchange.busy?.waiting || !answers(response, exchange.request, exchange.rqSeq)) {
     return ignore(received, 'an answer to an earlier request')
   }
-  return replied(received, { ...link, window }, exchange, response, now, dice)
+  return replied(received, link, exchange, response, now, dice)
+}
+
+/** Whoever sends serial over LAN sees to its repetitions: nothing here waits for an answer. */
+function sendSol(session: Session, payload: Buffer, dice: Dice): SessionStep {
+  const { stage } = session
+  if (stage.at !== 'ready' && stage.at !== 'command') return ignore(session, 'the session is not open')
+  const { packet, link } = sealPayload(stage.link, PAYLOAD.sol, payload, dice.iv)
+  return { ...quiet({ ...session, stage: { ...stage, link } }), send: [packet] }
 }
 
 function replied(
@@ -761,8 +779,11 @@ function received(before: Session, bytes: Uint8Array, now: number, dice: Dice): 
   const { messageClass, body } = decodeRmcp(bytes)
   if (messageClass !== 'ipmi') return ignore(before, 'an ASF message')
   const { stage } = before
-  if (stage.at === 'command' && (body[0] === FORMAT_RMCP_PLUS) === (suiteOfLink(stage.link) !== null)) {
-    return commandAnswered(before, stage, body, now, dice)
+  if (
+    (stage.at === 'ready' || stage.at === 'command') &&
+    (body[0] === FORMAT_RMCP_PLUS) === (suiteOfLink(stage.link) !== null)
+  ) {
+    return inSession(before, stage, body, now, dice)
   }
   if (before.settings.access.protocol === '1.5') {
     const session: Session = { ...before, heard: { kind: 'stopped', missing: awaited(stage) } }
@@ -972,11 +993,11 @@ function resend(
 /** Sends and waits until `wakeAt`, or until the deadline, whichever is first. */
 function send(session: Session, packets: Buffer[], wakeAt: number, now: number): SessionStep {
   const at = Math.max(now, Math.min(wakeAt, session.deadlineAt))
-  return { session: { ...session, wakeAt: at }, send: packets, outcome: null, ignored: null }
+  return { session: { ...session, wakeAt: at }, send: packets, outcome: null, sol: null, ignored: null }
 }
 
 function quiet(session: Session): SessionStep {
-  return { session, send: [], outcome: null, ignored: null }
+  return { session, send: [], outcome: null, sol: null, ignored: null }
 }
 
 function ignore(session: Session, why: string): SessionStep {

@@ -245,8 +245,15 @@ function writeNode(node: Node, document: Readonly<Record<string, unknown>>, faul
   const dhcp = result.extra['dhcp']
   if (isObject(dhcp)) readNetworkOptions(dhcp, 'extra.dhcp', faults)
   else if (dhcp !== undefined) faults.push('extra.dhcp must be an object such as {"mtu": 9000}')
+  if (!isConsoleOptions(result.extra['console']))
+    faults.push('extra.console must be {"record": true} or {"record": false}')
   if (faults.length === 0 && bmcKey(result.driverInfo) !== null) bmcAccess(result)
   return orFaults(result, faults)
+}
+
+function isConsoleOptions(given: unknown): boolean {
+  if (given === undefined) return true
+  return isObject(given) && Object.keys(given).join() === 'record' && typeof given['record'] === 'boolean'
 }
 
 function writePort(port: Port, document: Readonly<Record<string, unknown>>, faults: string[]): Port {

@@ -44,6 +44,14 @@ export type EventDetail = {
   'agent-failed': { code: string; message: string; evidence: string | null }
   'metadata-read': { dialect: 'ec2' | 'request' | 'openstack'; address: string }
   'configuration-signalled': { status: string; reason: string | null; data: string | null }
+  /** What the serial console said in one attempt; `omitted` of the `bytes` are no longer kept. `trouble`: why some is missing. */
+  'console-recorded': {
+    recording: string
+    attempt: number
+    bytes: number
+    omitted: number
+    trouble: string | null
+  }
   'image-added': { name: string; size: number; digest: string }
   'image-removed': { name: string }
   'keypair-added': { name: string }

@@ -1,10 +1,12 @@
 import t, { type Test } from 'tap'
 import type { LoginWay } from '../../src/domain/bmc.ts'
 import { suiteOrder, type SessionOutcome, type SessionRequest } from '../../src/decide/bmc-session.ts'
+import { activatePayload } from '../../src/wire/ipmi/command/activate-payload.ts'
 import { decodeOpenSessionRequest } from '../../src/wire/ipmi/open-session.ts'
 import { decodeRakp3 } from '../../src/wire/ipmi/rakp.ts'
 import { decodeRmcp } from '../../src/wire/ipmi/rmcp.ts'
 import { decodeHeader, PAYLOAD } from '../../src/wire/ipmi/rmcp-plus.ts'
+import { decodeSol, encodeSol } from '../../src/wire/ipmi/sol.ts'
 import { startFakeBmc, type FakeBmc, type FakeBmcOptions } from '../support/fake-bmc.ts'
 import { seededRandom } from '../support/mutate.ts'
 import { conversation, type Conversation, type ConversationOptions } from './bmc-conversation.ts'
@@ -628,4 +630,34 @@ t.test('the order of the suites', (t) => {
   t.same(ids([2], null), [2], 'a weak one alone is forced')
   t.same(ids([0], 0), [])
   t.end()
+})
+
+t.test('serial over LAN travels in the open session, each packet once', async (t) => {
+  const bmc = await fake(t)
+  const talk = conversation(bmc)
+  const typed = encodeSol({ sequence: 1, acked: 0, accepted: 0, flags: 0, characters: Buffer.from('ls\r') })
+  const early = talk.step({ kind: 'sol', payload: typed })
+  t.same(early.send, [], 'before there is a session nothing is sent')
+  t.match(early.ignored, /not open/)
+  talk.open()
+  const { name, netFn, command } = activatePayload
+  const data = activatePayload.encodeRequest({ instance: 1, encrypted: true })
+  t.match(talk.request({ name, netFn, command, data }), { kind: 'reply', completionCode: 0 })
+  const [packet] = talk.step({ kind: 'sol', payload: typed }).send
+  t.ok(packet && !packet.includes('ls\r'), 'encrypted')
+  const [answer] = bmc.answer(packet ?? Buffer.alloc(0))
+  t.equal(bmc.sol.typed, 'ls\r')
+  if (!answer) return t.fail('no answer')
+  const spoilt = Buffer.from(answer)
+  spoilt[20] = spoilt.readUInt8(20) ^ 1
+  const refused = talk.step({ kind: 'datagram', bytes: spoilt })
+  t.equal(refused.sol, null)
+  t.match(refused.ignored, /authentication code/)
+  const taken = talk.step({ kind: 'datagram', bytes: answer })
+  t.match(decodeSol(taken.sol ?? Buffer.alloc(0)), { sequence: 0, acked: 1, accepted: 3 })
+  t.equal(taken.outcome, null)
+  const again = talk.step({ kind: 'datagram', bytes: answer })
+  t.equal(again.sol, null)
+  t.match(again.ignored, /again/)
+  t.equal(words(talk.request(STATUS)), 'reply 0', 'commands go on beside it')
 })

@@ -14,6 +14,11 @@ import {
   type CipherSuite
 } from '../../src/wire/ipmi/cipher-suite.ts'
 import { COMPLETION, RMCP_PLUS_STATUS } from '../../src/wire/ipmi/codes.ts'
+import {
+  activatePayload,
+  deactivatePayload,
+  PAYLOAD_ACTIVE_ELSEWHERE
+} from '../../src/wire/ipmi/command/activate-payload.ts'
 import { activateSession } from '../../src/wire/ipmi/command/activate-session.ts'
 import { chassisIdentify } from '../../src/wire/ipmi/command/chassis-identify.ts'
 import { chassisControl, type ChassisControl } from '../../src/wire/ipmi/command/chassis-control.ts'
@@ -67,6 +72,7 @@ import {
 } from '../../src/wire/ipmi/sequence-window.ts'
 import { decodeSessionless, encodeSessionless } from '../../src/wire/ipmi/sessionless.ts'
 import { WireError } from '../../src/wire/wire-error.ts'
+import { fakeSol, type FakeSol } from './fake-sol.ts'
 
 export type FakeBmcOptions = {
   /** Passwords by user name. */
@@ -160,6 +166,8 @@ export type FakeBmc = {
   /** Parameter 3 as last set. */
   keep: number
   faults: FakeBmcFaults
+  /** Its serial port over LAN. */
+  sol: FakeSol
   /** What was asked, in order: "Open Session Request", "RAKP 1", …, or a command's name. */
   asked: string[]
   /** Sessions that are open now. */
@@ -188,7 +196,10 @@ type Session = {
   limit: number
   sequence: number
   window: SequenceWindow
+  /** Where its last packet came from. */
+  peer: Peer | null
 }
+type Peer = { address: string; port: number }
 
 /** A session of IPMI 1.5; before it is active its ID is only that of a challenge. */
 type Md5Session = {
@@ -202,8 +213,10 @@ type Md5Session = {
   window: SequenceWindow
 }
 /** What a command has to know of its session. */
-type Raised = { privilege: number; limit: number }
+type Raised = { privilege: number; limit: number; bmcSessionId?: number }
 
+/** Milliseconds until a packet of serial over LAN is sent again. */
+const SOL_RETRY = 200
 const GUID = Buffer.from('00112233445566778899aabbccddeeff', 'hex')
 const CHANNEL = 1
 
@@ -218,6 +231,8 @@ export async function startFakeBmc(options: FakeBmcOptions = {}): Promise<FakeBm
   let lapsing: NodeJS.Timeout | undefined
   const timers = new Set<NodeJS.Timeout>()
   let bootOptionsTakenCleared = false
+  /** Who sent the packet at hand; null: it came by no socket. */
+  let peer: Peer | null = null
 
   const bmc: FakeBmc = {
     address,
@@ -258,6 +273,7 @@ export async function startFakeBmc(options: FakeBmcOptions = {}): Promise<FakeBm
       refuses: {},
       cutAnswers: Infinity
     },
+    sol: fakeSol(sendSol),
     asked: [],
     sessions: () =>
       [...sessions.values()].filter(({ keys }) => keys !== null).length +
@@ -265,6 +281,7 @@ export async function startFakeBmc(options: FakeBmcOptions = {}): Promise<FakeBm
     restart() {
       sessions.clear()
       md5Sessions.clear()
+      bmc.sol.owner = null
     },
     access(changes = {}) {
       const [username = '', password = ''] = Object.entries(users)[0] ?? []
@@ -288,31 +305,62 @@ export async function startFakeBmc(options: FakeBmcOptions = {}): Promise<FakeBm
         faults.dropNext--
         return []
       }
-      let answer: Buffer | null
       try {
-        answer = answerTo(Buffer.from(bytes))
+        return answersTo(Buffer.from(bytes)).flatMap(onItsWay)
       } catch (error) {
         if (error instanceof WireError) return []
         throw error
       }
-      if (!answer || faults.loses()) return []
-      if (faults.corrupts()) spoil(answer)
-      return faults.duplicates ? [answer, answer] : [answer]
     },
     close() {
+      clearInterval(repeating)
       for (const timer of timers) clearTimeout(timer)
       return new Promise((resolve) => socket.close(() => resolve()))
     }
   }
   const { faults } = bmc
 
-  socket.on('message', (bytes, { port, address: to }) => {
-    for (const answer of bmc.answer(bytes)) {
-      if (faults.delay === 0) socket.send(answer, port, to)
-      else timers.add(setTimeout(() => socket.send(answer, port, to), faults.delay))
-    }
+  socket.on('message', (bytes, from) => {
+    peer = from
+    for (const answer of bmc.answer(bytes)) sendTo(from, answer)
+    peer = null
   })
 
+  function sendTo({ address: to, port }: Peer, packet: Buffer): void {
+    if (faults.delay === 0) socket.send(packet, port, to)
+    else timers.add(setTimeout(() => socket.send(packet, port, to), faults.delay))
+  }
+
+  /** What comes of a packet to the console. */
+  function onItsWay(packet: Buffer): Buffer[] {
+    if (faults.loses()) return []
+    if (faults.corrupts()) spoil(packet)
+    return faults.duplicates ? [packet, packet] : [packet]
+  }
+
+  const repeating = setInterval(() => {
+    for (const payload of bmc.sol.repeat()) sendSol(payload)
+  }, SOL_RETRY).unref()
+
+  /** A payload to the console that has the serial port. */
+  function sendSol(payload: Buffer): void {
+    const session = sessions.get(bmc.sol.owner ?? 0)
+    if (!session?.peer || faults.silent) return
+    for (const packet of onItsWay(inSessionPacket(session, PAYLOAD.sol, payload)))
+      sendTo(session.peer, packet)
+  }
+
+  function answersTo(bytes: Buffer): Buffer[] {
+    const { messageClass, body } = decodeRmcp(bytes)
+    if (messageClass === 'ipmi' && body[0] === 0x06 && !faults.only15) {
+      const { sessionId } = decodeHeader(body)
+      if (sessionId !== 0) return inSession(sessionId, body)
+    }
+    const answer = answerTo(bytes)
+    return answer ? [answer] : []
+  }
+
+  /** Outside sessions, and in those of IPMI 1.5. */
   function answerTo(bytes: Buffer): Buffer | null {
     const { messageClass, body } = decodeRmcp(bytes)
     if (messageClass === 'asf') {
@@ -325,8 +373,7 @@ export async function startFakeBmc(options: FakeBmcOptions = {}): Promise<FakeBm
       return answer && encodeRmcp('ipmi', encodeSessionless(answer))
     }
     if (faults.only15) return null
-    const { payloadType, sessionId, payload } = decodeHeader(body)
-    if (sessionId !== 0) return inSession(sessionId, body)
+    const { payloadType, payload } = decodeHeader(body)
     switch (payloadType) {
       case PAYLOAD.ipmi: {
         const answer = command(decodeRequest(payload), null)
@@ -378,7 +425,8 @@ export async function startFakeBmc(options: FakeBmcOptions = {}): Promise<FakeBm
       privilege: PRIVILEGE.user,
       limit: PRIVILEGE.administrator,
       sequence: 0,
-      window: EMPTY_WINDOW
+      window: EMPTY_WINDOW,
+      peer: null
     })
     return encodeOpenSessionResponse({
       tag,
@@ -445,20 +493,29 @@ export async function startFakeBmc(options: FakeBmcOptions = {}): Promise<FakeBm
     return encodeRakp4({ tag, status: 0, consoleSessionId, check })
   }
 
-  function inSession(bmcSessionId: number, body: Buffer): Buffer | null {
+  function inSession(bmcSessionId: number, body: Buffer): Buffer[] {
     const session = sessions.get(bmcSessionId)
-    if (!session?.keys) return null
+    if (!session?.keys) return []
     const packet = open(session.keys, body)
     const window = receiveSequence(session.window, packet.sequence)
-    if (window === null || packet.payloadType !== PAYLOAD.ipmi) return null
+    if (window === null) return []
     session.window = window
     session.lastHeardAt = performance.now()
+    session.peer = peer ?? session.peer
+    if (packet.payloadType === PAYLOAD.sol) {
+      if (bmc.sol.owner !== bmcSessionId) return []
+      return bmc.sol.receive(packet.payload).map((payload) => inSessionPacket(session, PAYLOAD.sol, payload))
+    }
+    if (packet.payloadType !== PAYLOAD.ipmi) return []
     const payload = command(decodeRequest(packet.payload), session)
-    if (!payload) return null
+    return payload ? [inSessionPacket(session, PAYLOAD.ipmi, payload)] : []
+  }
+
+  function inSessionPacket(session: Session, payloadType: number, payload: Buffer): Buffer {
+    if (!session.keys) throw new Error('a packet of a session that is not open')
     session.sequence = nextSequence(session.sequence)
     const { sequence, consoleSessionId: sessionId } = session
-    const answer = { payloadType: PAYLOAD.ipmi, sessionId, sequence, payload }
-    const sealed = seal(session.keys, answer, randomBytes(16))
+    const sealed = seal(session.keys, { payloadType, sessionId, sequence, payload }, randomBytes(16))
     if (faults.tamper === 'command') spoil(sealed)
     return encodeRmcp('ipmi', sealed)
   }
@@ -635,6 +692,7 @@ export async function startFakeBmc(options: FakeBmcOptions = {}): Promise<FakeBm
       return { privilege }
     }),
     serve(closeSession, PRIVILEGE.user, ({ bmcSessionId }) => {
+      if (bmc.sol.owner === bmcSessionId) bmc.sol.owner = null
       if (!sessions.delete(bmcSessionId) && !md5Sessions.delete(bmcSessionId)) return 0x87
     }),
     serve(getSessionChallenge, 0, ({ username }) => {
@@ -685,6 +743,18 @@ export async function startFakeBmc(options: FakeBmcOptions = {}): Promise<FakeBm
         timers.add(back)
       }
       button(power)
+    }),
+    serve(activatePayload, PRIVILEGE.user, (_request, session) => {
+      // The session of a console that is gone.
+      if (!sessions.has(bmc.sol.owner ?? 0)) bmc.sol.owner = null
+      if (bmc.sol.owner !== null) return PAYLOAD_ACTIVE_ELSEWHERE
+      bmc.sol.activate(session?.bmcSessionId ?? 0)
+      return { inboundSize: 0x20, outboundSize: 0x68, port: bmc.port }
+    }),
+    serve(deactivatePayload, PRIVILEGE.user, (_request, session) => {
+      if (bmc.sol.owner === null) return 0x80
+      if (bmc.sol.owner === session?.bmcSessionId) bmc.sol.owner = null
+      else bmc.sol.deactivate()
     }),
     serve(setSystemBootOptions, PRIVILEGE.operator, setBootOptions),
     serve(getSystemBootOptions, PRIVILEGE.operator, ({ parameter }) => {

@@ -9,6 +9,8 @@ import type { Readable } from 'node:stream'
 import { pino } from 'pino'
 import { buildApi, type ApiDeps, type Door } from '../../../services/api/server.ts'
 import { checkConfig, type Config } from '../../../services/config.ts'
+import { startConsoles, type ConsolesDeps } from '../../../services/console/consoles.ts'
+import { openRecordings } from '../../../services/console/recordings.ts'
 import { createDryRun } from '../../../services/dhcp/dry-run.ts'
 import { createObservations } from '../../../services/dhcp/observations.ts'
 import { createPacketRing } from '../../../services/dhcp/packet-ring.ts'
@@ -17,6 +19,8 @@ import { createFacts } from '../../../services/store/facts.ts'
 import { openStore } from '../../../services/store/open.ts'
 import type { DhcpFacts } from '../../../src/decide/dhcp.ts'
 import type { Change } from '../../../src/domain/change.ts'
+import { AppError } from '../../../src/domain/error.ts'
+import type { Node } from '../../../src/domain/node.ts'
 import { anImage } from '../../support/builders.ts'
 
 export const KEY =
@@ -64,11 +68,21 @@ export function someDeps(given: Parameters<typeof aConfig>[1] = {}) {
     conflict: DhcpFacts['conflict']
     watch: ReturnType<ApiDeps['dhcp']['watch']>
     intruder: string | null
+    openConsole: ConsolesDeps<Node>['open']
   } = {
     conflict: null,
     intruder: null,
+    openConsole: async () => {
+      throw new AppError('bmc-unreachable', 'there is no BMC here')
+    },
     watch: { state: 'alone', servers: [] }
   }
+  const consoles = startConsoles<Node>({
+    open: (...given) => around.openConsole(...given),
+    now: () => performance.now(),
+    log: pino({ level: 'silent' })
+  })
+  const recordings = openRecordings(config.dataDir)
   const deps: ApiDeps = {
     config,
     store,
@@ -125,10 +139,13 @@ export function someDeps(given: Parameters<typeof aConfig>[1] = {}) {
       conflict: () => around.conflict,
       watch: () => around.watch,
       intruder: () => around.intruder
-    }
+    },
+    consoles: { join: (node, ...rest) => consoles.join(node.uuid, node, ...rest), recordings }
   }
   return {
     deps,
+    consoles,
+    recordings,
     folder,
     woken,
     ring,

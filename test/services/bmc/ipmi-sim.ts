@@ -18,11 +18,11 @@ export type IpmiSim = {
   chassis(what: 'power' | 'boot'): string
 }
 
-/** Started, and answering pings. */
+/** Started, and answering pings. `serial`: a TCP port of 127.0.0.1 that is the machine's serial port. */
 export async function startIpmiSim(
   t: Pick<Test, 'teardown'>,
   users: string[],
-  where: { address?: string; port?: number } = {}
+  where: { address?: string; port?: number; serial?: number } = {}
 ): Promise<IpmiSim> {
   const folder = mkdtempSync(join(tmpdir(), 'ipmi-sim-'))
   const file = (name: string, text: string): string => {
@@ -39,7 +39,7 @@ export async function startIpmiSim(
   const child = spawn(
     'ipmi_sim',
     [
-      ...['-n', '-c', file('lan.conf', lanConfig(address, port, script, users))],
+      ...['-n', '-c', file('lan.conf', lanConfig(address, port, script, users, where.serial))],
       ...['-f', file('commands', managementController()), '-s', join(folder, 'state')]
     ],
     { stdio: ['ignore', 'ignore', 'inherit'] }
@@ -55,7 +55,13 @@ export async function startIpmiSim(
 }
 
 /** ipmi_lan(5); the lines of the users as there. */
-function lanConfig(address: string, port: number, script: string, users: string[]): string {
+function lanConfig(
+  address: string,
+  port: number,
+  script: string,
+  users: string[],
+  serial: number | undefined
+): string {
   return `name "test"
 set_working_mc 0x20
 startlan 1
@@ -67,6 +73,7 @@ startlan 1
   guid 00112233445566778899aabbccddeeff
 endlan
 chassis_control "${script}"
+${serial === undefined ? '' : `sol "tcp:127.0.0.1:${serial}" 115200`}
 ${users.map((user, index) => `user ${index + 2} ${user}`).join('\n')}
 `
 }

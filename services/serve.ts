@@ -9,7 +9,7 @@ import { AppError } from '../src/domain/error.ts'
 import { startApi } from './api/server.ts'
 import { startBmcs } from './bmc/bmcs.ts'
 import { agentRoutes } from './boot/agent.ts'
-import { openBootFiles } from './boot/files.ts'
+import { bootFileHashes, openBootFiles } from './boot/files.ts'
 import { startBoot } from './boot/server.ts'
 import { startConductor } from './conductor/conductor.ts'
 import { startLeaseClock } from './clock.ts'
@@ -59,12 +59,11 @@ export async function serve(args: string[]): Promise<void> {
       : undefined
   const tftpSocket = await listenDatagrams('tftp', { address, port: TFTP_PORT }, inherited)
 
-  const files = await openBootFiles(config.boot)
+  const files = await openBootFiles(config.boot.ramdisks)
   const loaders = loadLoaders(config.boot.loaders)
   const settings: BootSettings = {
     url,
-    kernel: files.kernel.sha256,
-    ramdisk: files.ramdisk.sha256,
+    ramdisks: bootFileHashes(files),
     console: config.boot.console,
     kernelArguments: config.boot.kernelArguments
   }

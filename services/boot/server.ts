@@ -219,8 +219,9 @@ export function buildBoot(deps: BootDeps): FastifyInstance {
   for (const file of ['kernel', 'ramdisk'] as const)
     app.get<{ Params: { sha256: string } }>(`/boot/${file}/:sha256`, (request, reply) =>
       answer(request, reply, file, { file }, async () => {
-        const { content, sha256 } = files[file]
-        return request.params.sha256 === sha256 ? { content, sha256 } : null
+        const { sha256 } = request.params
+        const found = Object.values(files.ramdisks).find((files) => files[file].sha256 === sha256)
+        return found ? { content: found[file].content, sha256 } : null
       })
     )
 

@@ -4,6 +4,7 @@
 // Its Unix socket takes one line and answers one line, then closes:
 //   chassis MACHINE HEX   an IPMI chassis request → the reply (bmc-chassis.c asks this)
 //   status                → a JSON list of MachineStatus
+//   link MACHINE on|off   the network card sees a link, or none → "done", or why not
 import { readFileSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { createInterface } from 'node:readline'
@@ -21,15 +22,22 @@ const machines = new Map(
 const server = createServer((connection) => {
   // Whoever asked may be gone before the answer.
   connection.on('error', () => {})
-  createInterface({ input: connection }).once('line', (line) => connection.end(`${answer(line)}\n`))
+  createInterface({ input: connection }).once('line', async (line) =>
+    connection.end(`${await answer(line)}\n`)
+  )
 })
 
-function answer(line: string): string {
+async function answer(line: string): Promise<string> {
   const [word, name = '', hex = ''] = line.split(' ')
   if (word === 'status') return JSON.stringify([...machines.values()].map((machine) => machine.status()))
   const machine = machines.get(name)
   if (word === 'chassis' && machine)
     return Buffer.from(machine.chassis([...Buffer.from(hex, 'hex')])).toString('hex')
+  if (word === 'link' && machine)
+    return machine.setLink(hex === 'on').then(
+      () => 'done',
+      (error: Error) => error.message
+    )
   log(`a request that makes no sense: ${JSON.stringify(line)}`)
   return ''
 }

@@ -11,6 +11,8 @@ export type Machine = {
   /** Answers one IPMI chassis request; what it asks for is begun, not awaited, as with a real BMC. */
   chassis(request: readonly number[]): number[]
   status(): MachineStatus
+  /** The card on the LAN sees a link or none. @throws Error when the machine is off */
+  setLink(up: boolean): Promise<void>
   /** Takes the power away; resolves when the machine is off. */
   close(): Promise<void>
 }
@@ -69,6 +71,10 @@ export function createMachine(plan: MachinePlan, namespace: string, log: (messag
       ...(qemu ? { pid: qemu.pid } : {}),
       bootFlags: Buffer.from(chassis.bootFlags).toString('hex')
     }),
+    async setLink(up) {
+      if (!qemu) throw new Error('the machine is off')
+      await qemu.setLink(up)
+    },
     async close() {
       then(actions.off)
       await work

@@ -17,7 +17,7 @@ import { dhcpDestination, type DhcpDestination } from './dhcp-destination.ts'
 import { contains, type DhcpPlace } from './dhcp-place.ts'
 import { echoed, emptyReply, leaseTimes, networkOptions } from './dhcp-reply.ts'
 import { bootPlace, firmwareOf, type Firmware, type FirmwareName } from './firmware.ts'
-import type { Client } from './firmware/client.ts'
+import { wrongProcessor, type Client } from './firmware/client.ts'
 import { bootPlan } from './gate.ts'
 import { readNetworkOptions } from './network-options.ts'
 
@@ -466,9 +466,11 @@ export function bootFileFor(asked: DhcpCase): {
   reason: string
   changes: Change[]
 } {
-  const { firmware, client, settings, plan, order, stages, request } = asked
+  const { firmware, client, settings, plan, node, order, stages, request } = asked
   const none = (reason: string, leave: boolean) => ({ file: null, leave, reason, changes: [] })
   if (plan.boot !== 'ramdisk' || !order) return none(plan.reason, true)
+  const wrong = node && wrongProcessor(client, node)
+  if (wrong) return none(wrong, true)
   const base = `http://${settings.address}${settings.httpPort === 80 ? '' : `:${settings.httpPort}`}`
   const found: NamedFile[] = []
   for (const file of firmware.bootFiles(client, bootPlace(base, firmware.name, client))) {

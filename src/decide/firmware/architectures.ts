@@ -1,6 +1,8 @@
 // Processor architectures as network boot clients name them (option 93), and the boot loader each one takes.
 // Numbers: RFC 4578 2.1 and IANA's "Processor Architecture Types"; RFC 4578 prints 7 and 9 the wrong way round.
 
+import type { CpuArch } from '../../domain/node.ts'
+
 /** The boot loaders that may be served, by file name in `boot.loaders` of the configuration (image/ipxe/fetch). */
 export const LOADERS = ['undionly.kpxe', 'snponly.efi', 'ipxe.efi', 'ipxe-arm64.efi'] as const
 
@@ -13,6 +15,8 @@ export type Architecture = {
   /** For people. */
   name: string
   firmware: 'bios' | 'uefi' | 'other'
+  /** What processor the machine has; null: one that there is no deploy ramdisk for. */
+  cpu: CpuArch | null
   /** How such firmware fetches its boot file. */
   by: 'tftp' | 'http'
   /**
@@ -23,24 +27,42 @@ export type Architecture = {
 }
 
 export const ARCHITECTURES: Readonly<Record<number, Architecture>> = {
-  0: { name: 'x86 BIOS', firmware: 'bios', by: 'tftp', loaders: ['undionly.kpxe'] },
-  2: { name: 'Itanium', firmware: 'uefi', by: 'tftp', loaders: [] },
-  6: { name: 'x86 UEFI', firmware: 'uefi', by: 'tftp', loaders: [] },
-  7: { name: 'x64 UEFI', firmware: 'uefi', by: 'tftp', loaders: ['snponly.efi', 'ipxe.efi'] },
+  0: { name: 'x86 BIOS', firmware: 'bios', cpu: 'x86_64', by: 'tftp', loaders: ['undionly.kpxe'] },
+  2: { name: 'Itanium', firmware: 'uefi', cpu: null, by: 'tftp', loaders: [] },
+  6: { name: 'x86 UEFI', firmware: 'uefi', cpu: 'x86_64', by: 'tftp', loaders: [] },
+  7: { name: 'x64 UEFI', firmware: 'uefi', cpu: 'x86_64', by: 'tftp', loaders: ['snponly.efi', 'ipxe.efi'] },
   // By its number EFI byte code; machines that send it are x64 (LP#1768034).
-  9: { name: 'x64 UEFI (as 9)', firmware: 'uefi', by: 'tftp', loaders: ['snponly.efi', 'ipxe.efi'] },
-  10: { name: 'ARM UEFI', firmware: 'uefi', by: 'tftp', loaders: [] },
-  11: { name: 'ARM64 UEFI', firmware: 'uefi', by: 'tftp', loaders: ['ipxe-arm64.efi'] },
-  15: { name: 'x86 UEFI HTTP', firmware: 'uefi', by: 'http', loaders: [] },
-  16: { name: 'x64 UEFI HTTP', firmware: 'uefi', by: 'http', loaders: ['snponly.efi', 'ipxe.efi'] },
-  17: { name: 'x64 UEFI HTTP (as 17)', firmware: 'uefi', by: 'http', loaders: ['snponly.efi', 'ipxe.efi'] },
-  18: { name: 'ARM UEFI HTTP', firmware: 'uefi', by: 'http', loaders: [] },
-  19: { name: 'ARM64 UEFI HTTP', firmware: 'uefi', by: 'http', loaders: ['ipxe-arm64.efi'] },
-  20: { name: 'x86 BIOS HTTP', firmware: 'bios', by: 'http', loaders: [] },
-  21: { name: 'ARM U-Boot', firmware: 'other', by: 'tftp', loaders: [] },
-  22: { name: 'ARM64 U-Boot', firmware: 'other', by: 'tftp', loaders: [] },
-  27: { name: 'RISC-V 64 UEFI', firmware: 'uefi', by: 'tftp', loaders: [] },
-  28: { name: 'RISC-V 64 UEFI HTTP', firmware: 'uefi', by: 'http', loaders: [] }
+  9: {
+    name: 'x64 UEFI (as 9)',
+    firmware: 'uefi',
+    cpu: 'x86_64',
+    by: 'tftp',
+    loaders: ['snponly.efi', 'ipxe.efi']
+  },
+  10: { name: 'ARM UEFI', firmware: 'uefi', cpu: null, by: 'tftp', loaders: [] },
+  11: { name: 'ARM64 UEFI', firmware: 'uefi', cpu: 'aarch64', by: 'tftp', loaders: ['ipxe-arm64.efi'] },
+  15: { name: 'x86 UEFI HTTP', firmware: 'uefi', cpu: 'x86_64', by: 'http', loaders: [] },
+  16: {
+    name: 'x64 UEFI HTTP',
+    firmware: 'uefi',
+    cpu: 'x86_64',
+    by: 'http',
+    loaders: ['snponly.efi', 'ipxe.efi']
+  },
+  17: {
+    name: 'x64 UEFI HTTP (as 17)',
+    firmware: 'uefi',
+    cpu: 'x86_64',
+    by: 'http',
+    loaders: ['snponly.efi', 'ipxe.efi']
+  },
+  18: { name: 'ARM UEFI HTTP', firmware: 'uefi', cpu: null, by: 'http', loaders: [] },
+  19: { name: 'ARM64 UEFI HTTP', firmware: 'uefi', cpu: 'aarch64', by: 'http', loaders: ['ipxe-arm64.efi'] },
+  20: { name: 'x86 BIOS HTTP', firmware: 'bios', cpu: 'x86_64', by: 'http', loaders: [] },
+  21: { name: 'ARM U-Boot', firmware: 'other', cpu: null, by: 'tftp', loaders: [] },
+  22: { name: 'ARM64 U-Boot', firmware: 'other', cpu: 'aarch64', by: 'tftp', loaders: [] },
+  27: { name: 'RISC-V 64 UEFI', firmware: 'uefi', cpu: null, by: 'tftp', loaders: [] },
+  28: { name: 'RISC-V 64 UEFI HTTP', firmware: 'uefi', cpu: null, by: 'http', loaders: [] }
 }
 
 /** Machines whose number is a lie, by the start of their MAC. */

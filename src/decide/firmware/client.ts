@@ -1,5 +1,6 @@
 // What a DHCP request says of the program that sent it, taken out of the packet once.
 
+import { cpuArch, type Node } from '../../domain/node.ts'
 import type { Mac } from '../../wire/address.ts'
 import type { DhcpMessage } from '../../wire/dhcp.ts'
 import { machineGuid, parseIpxeOptions, vendorClassArchitecture, type IpxeOptions } from '../../wire/pxe.ts'
@@ -40,6 +41,13 @@ export function clientOf(message: DhcpMessage): Client {
     ipxe: (options.ipxe && parseIpxeOptions(options.ipxe)) ?? null,
     guid: (options.clientMachineId && machineGuid(options.clientMachineId)) ?? null
   }
+}
+
+/** Why a node's boot files are not for the processor that asks, for people; null: they are, or nothing is known of it. */
+export function wrongProcessor({ architecture }: Client, node: Pick<Node, 'properties'>): string | null {
+  if (!architecture?.cpu || architecture.cpu === cpuArch(node)) return null
+  const enrolled = String(node.properties['cpu_arch'] ?? 'x86_64, since it names none')
+  return `${architecture.name} asks, and the node is enrolled as ${enrolled}: set properties.cpu_arch to ${architecture.cpu}`
 }
 
 function architectureOf(vendorClass: string, listed: readonly number[]): number | null {

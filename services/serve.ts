@@ -4,6 +4,8 @@
 import { randomBytes } from 'node:crypto'
 import { parseArgs } from 'node:util'
 import { machineUrl, type BootSettings } from '../src/decide/boot-file.ts'
+import { pathMtu } from '../src/decide/tftp.ts'
+import { USUAL_MTU } from '../src/decide/tftp-transfer.ts'
 import { bmcAccess } from '../src/domain/bmc-access.ts'
 import { AppError } from '../src/domain/error.ts'
 import { startApi } from './api/server.ts'
@@ -17,7 +19,7 @@ import { loadConfig } from './config.ts'
 import { startDhcpService } from './dhcp/service.ts'
 import { startImages } from './images/images.ts'
 import { openLog } from './log.ts'
-import { linkMac, startLinkWatch } from './link.ts'
+import { linkMac, linkMtu, startLinkWatch } from './link.ts'
 import { inheritedSockets, listenDatagrams, listenDhcp, listenOptions } from './listen.ts'
 import { metadataRoutes } from './metadata/routes.ts'
 import { createApply } from './store/apply.ts'
@@ -95,7 +97,8 @@ export async function serve(args: string[]): Promise<void> {
     socket: tftpSocket,
     address,
     loaders,
-    settings
+    settings,
+    mtu: (client) => Math.min(pathMtu(client, config.network.subnets), linkMtu(link) ?? USUAL_MTU)
   })
   const dhcp = startDhcpService({
     ...common,

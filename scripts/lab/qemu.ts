@@ -62,7 +62,7 @@ export function startQemu(
   })
   // A QEMU that does not even start says why on stderr; those who ask something of it are told that it has ended.
   connected.catch(() => {})
-  const execute = async (command: string, parameters?: object) => {
+  const execute = async (command: string, parameters?: Record<string, unknown>) => {
     await (await connected).execute(command, parameters)
   }
   return {

@@ -6,6 +6,7 @@ import type { Image } from '../domain/image.ts'
 import type { Disk, Inventory } from '../domain/inventory.ts'
 import type { Node, Port } from '../domain/node.ts'
 import { nextMilestone, type Failure, type Order, type Progress } from '../domain/order.ts'
+import { bootDelayed, ramdiskDelay } from './boot-delay.ts'
 import { failAttempt, orderEvent, type OrderLimits } from './order.ts'
 import { chooseRootDevice } from './root-device.ts'
 
@@ -69,6 +70,8 @@ export function agentHello(
       clockSkewSeconds: Number.isNaN(clock) ? null : Math.round((clock - now) / 1000)
     })
   )
+  const delay = ramdiskDelay(inventory.addressSeconds ?? 0, inventory.linkLosses ?? 0)
+  changes.push(...bootDelayed({ node, order }, 'ramdisk', delay, now))
   const refuse = (code: string, message: string): AgentVerdict<Task> => {
     const why: Failure = { milestone: nextMilestone(order) ?? 'agent-seen', code, message, at: now }
     return {

@@ -12,6 +12,7 @@ import type { Lease, LeaseKind, Subnet } from '../domain/subnet.ts'
 import type { Ip, Mac } from '../wire/address.ts'
 import { BROADCAST_FLAG, NO_ADDRESS, type DhcpMessage } from '../wire/dhcp.ts'
 import type { MessageType } from '../wire/dhcp-options.ts'
+import { bootDelayed, discoverDelay, type Heard } from './boot-delay.ts'
 import { choiceOf, MOST_VISITS, visitsBefore, type BootStages } from './boot-stage.ts'
 import { dhcpDestination, type DhcpDestination } from './dhcp-destination.ts'
 import { contains, type DhcpPlace } from './dhcp-place.ts'
@@ -38,6 +39,8 @@ export type DhcpFacts = {
   standDown: string | null
   /** How far this machine came in earlier tries; a hint. */
   stages: BootStages | null
+  /** Its last DISCOVER; a hint. */
+  heard: Heard | null
 }
 
 export type DhcpSettings = {
@@ -164,7 +167,7 @@ function decideEnrolled(asked: DhcpCase): DhcpVerdict {
       const barred = barredOf(holder)
       if (barred) return ignored(asked, ...barred)
       // An offer is a promise that costs nothing, since the address is reserved: no lease is written.
-      return answered(holder, 'offer', [])
+      return answered(holder, 'offer', delayOf(asked))
     }
     case 'request':
       return decideRequest(holder)
@@ -174,6 +177,14 @@ function decideEnrolled(asked: DhcpCase): DhcpVerdict {
       return decideReturn(holder)
   }
 }
+
+const delayOf = (asked: DhcpCase): Change[] =>
+  bootDelayed(
+    asked,
+    asked.firmware.name,
+    discoverDelay(asked.request, asked.heard, asked.time.now),
+    asked.time.now
+  )
 
 const elsewhere = ({ ip, subnet }: Holder) =>
   `its address ${ip} is not in ${subnet.cidr}, where it asks from; set physical_network of its port to ${subnet.name ?? subnet.cidr}`

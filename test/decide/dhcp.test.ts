@@ -65,6 +65,7 @@ const machine = (given: Partial<DhcpFacts> = {}): DhcpFacts => ({
   conflict: null,
   standDown: null,
   stages: null,
+  heard: null,
   ...given
 })
 const stranger = machine({ node: null, port: null })

@@ -30,7 +30,7 @@ const ramdisk = [
 /** The tiny image. */
 const instance = [dhcp('udhcp'), 'GET /latest/meta-data/instance-id']
 
-type Ways = Readonly<Record<Firmware, readonly string[]>>
+type Ways = Readonly<Partial<Record<Firmware, readonly string[]>>>
 
 /** From power-on to the instance, when the machine is to be deployed. */
 export const deployment: Ways = {

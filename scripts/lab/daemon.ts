@@ -15,9 +15,7 @@ import type { RackPlan } from './plan.ts'
 const rack = JSON.parse(readFileSync(process.argv[2]!, 'utf8')) as RackPlan
 const log = (message: string) => console.log(`${new Date().toISOString()} ${message}`)
 
-const machines = new Map(
-  rack.machines.map((plan) => [plan.name, createMachine(plan, rack.lan.namespace, log)] as const)
-)
+const machines = new Map(rack.machines.map((plan) => [plan.name, createMachine(plan, rack, log)] as const))
 
 const server = createServer((connection) => {
   // Whoever asked may be gone before the answer.

@@ -89,7 +89,7 @@ export async function daemonStatus(rack: RackPlan): Promise<MachineStatus[]> {
 export async function setCable(rack: RackPlan, machine: MachinePlan, plugged: boolean): Promise<void> {
   const answer = await askDaemon(rack, `link ${machine.name} ${plugged ? 'on' : 'off'}`)
   if (answer.trim() !== 'done') throw new Error(`${machine.name}: ${answer.trim() || 'no answer'}`)
-  setSwitchPort(rack, machine.tap, plugged)
+  setSwitchPort(rack, machine.switchPort, plugged)
 }
 
 function askDaemon(rack: RackPlan, line: string): Promise<string> {

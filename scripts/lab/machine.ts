@@ -1,7 +1,8 @@
 // A machine of the rack as its BMC sees it: the chassis (chassis.ts) joined to the process (qemu.ts).
 import { answerChassis, bootBegan, bootOrder, newChassis } from './chassis.ts'
 import type { ChassisAction } from './chassis.ts'
-import type { MachinePlan } from './plan.ts'
+import { setSwitchPort } from './network.ts'
+import type { MachinePlan, RackPlan } from './plan.ts'
 import { startQemu } from './qemu.ts'
 import type { Qemu } from './qemu.ts'
 
@@ -17,8 +18,12 @@ export type Machine = {
   close(): Promise<void>
 }
 
-/** @param namespace the LAN's network namespace, where the machine's tap is */
-export function createMachine(plan: MachinePlan, namespace: string, log: (message: string) => void): Machine {
+/** @param lan the LAN's network namespace, where the machine's tap is */
+export function createMachine(
+  plan: MachinePlan,
+  { lan }: Pick<RackPlan, 'lan'>,
+  log: (message: string) => void
+): Machine {
   let chassis = newChassis
   let qemu: Qemu | undefined
   let work: Promise<void> = Promise.resolve()
@@ -30,7 +35,7 @@ export function createMachine(plan: MachinePlan, namespace: string, log: (messag
     const order = nextBootOrder()
     log(`${plan.name}: boots ${order.join(', then ')}`)
     chassis = bootBegan(chassis)
-    qemu = startQemu(plan, namespace, order, ({ reset, problem }) => {
+    qemu = startQemu(plan, lan.namespace, order, ({ reset, problem }) => {
       qemu = undefined
       log(`${plan.name}: ${reset ? 'reset' : 'off'}${problem && `: ${problem}`}`)
       if (reset) boot()
@@ -38,7 +43,10 @@ export function createMachine(plan: MachinePlan, namespace: string, log: (messag
   }
 
   async function powerOn(): Promise<void> {
-    if (!qemu) boot()
+    if (qemu) return
+    if (plan.switchPort !== plan.tap)
+      for (const up of [false, true]) setSwitchPort({ lan }, plan.switchPort, up)
+    boot()
   }
 
   const actions: Record<ChassisAction, () => Promise<void> | undefined> = {

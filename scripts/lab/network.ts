@@ -5,7 +5,7 @@
 //                               └───bmc0 198.18.0.1── 198.18.0.11, .12, … (one address per BMC)
 import { readdirSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { RackPlan } from './plan.ts'
+import type { MachinePlan, RackPlan } from './plan.ts'
 import { inNamespace, run, startDetached } from './process.ts'
 
 const namespaces = (rack: RackPlan) => [rack.lan.namespace, rack.bmcs.namespace, rack.seed.namespace]
@@ -27,7 +27,7 @@ export function buildNetwork(rack: RackPlan): void {
   // forward_delay in hundredths of a second, spent twice: listening, then learning (IEEE 802.1D-1998, 8.4).
   const tree = spanningTree ? 'stp_state 1 forward_delay 1500' : 'stp_state 0 forward_delay 0'
   bridge(lan.bridge, tree)
-  for (const { tap } of machines) port(tap, lan.bridge)
+  for (const machine of machines) connect(machine)
 
   cable(seed.lan.link, lan.namespace, lan.seedPort)
   ipIn(lan.namespace, `link set ${lan.seedPort} mtu ${mtu} master ${lan.bridge} up`)
@@ -60,6 +60,16 @@ export function buildNetwork(rack: RackPlan): void {
     ipIn(lan.namespace, `link add ${name} type bridge ${tree} mcast_snooping 0`)
     ipIn(lan.namespace, `link set ${name} up`)
   }
+  /** A tap has no link while no QEMU holds it, at a reset for example. A switch that minds gets a port that is not the tap. */
+  function connect({ tap, switchPort }: MachinePlan): void {
+    if (switchPort === tap) return port(tap, lan.bridge)
+    const wire = `w-${tap}`
+    bridge(wire, 'stp_state 0 forward_delay 0')
+    port(tap, wire)
+    ipIn(lan.namespace, `link add ${switchPort} type veth peer name e-${tap}`)
+    ipIn(lan.namespace, `link set e-${tap} mtu ${mtu} master ${wire} up`)
+    ipIn(lan.namespace, `link set ${switchPort} mtu ${mtu} master ${lan.bridge} up`)
+  }
   function port(tap: string, bridge: string | null): void {
     ipIn(lan.namespace, `tuntap add ${tap} mode tap`)
     ipIn(lan.namespace, `link set ${tap} mtu ${mtu} ${bridge ? `master ${bridge} ` : ''}up`)
@@ -91,8 +101,8 @@ export function startOtherDhcp({ lan, otherLan }: RackPlan): void {
 }
 
 /** Pulls the cable of a machine's card out of the switch, or plugs it in: whatever the switch knew of that port is forgotten. */
-export function setSwitchPort({ lan }: RackPlan, tap: string, up: boolean): void {
-  run(['ip', '-n', lan.namespace, 'link', 'set', tap, up ? 'up' : 'down'])
+export function setSwitchPort({ lan }: Pick<RackPlan, 'lan'>, port: string, up: boolean): void {
+  run(['ip', '-n', lan.namespace, 'link', 'set', port, up ? 'up' : 'down'])
 }
 
 /** Ends whatever still runs in the rack's namespaces and removes them, and with them every link. Safe to repeat. */

@@ -38,7 +38,10 @@ export type RackOptions = {
   bootFirst: BootDevice
   /** Bytes that the LAN carries in one piece. */
   mtu: number
-  /** The LAN's switch runs the spanning tree protocol: a port forwards nothing for 30 s after its link came up. */
+  /**
+   * The LAN's switch runs the spanning tree protocol: a port forwards nothing for 30 s after its link came up, which it does when the machine
+   * is switched on.
+   */
   spanningTree: boolean
   /** So many of a hundred packets to Seedling are lost, and so many of those it sends. */
   lossPercent: number
@@ -78,6 +81,8 @@ export type MachinePlan = {
   mac: string
   /** The machine's end of the cable: a tap on the LAN bridge. */
   tap: string
+  /** The switch's end of it: the tap itself, or a port that keeps its link while the machine is reset. */
+  switchPort: string
   /** Network cards before that one, in the order in which the machine finds them. */
   otherNics: { mac: string; tap: string }[]
   disk: string
@@ -203,6 +208,7 @@ function planMachine(
     serial: `SEED${String(number).padStart(4, '0')}`,
     mac: `${machineMacs}${hex}`,
     tap: `tap-${name}`,
+    switchPort: options.spanningTree ? `port-${name}` : `tap-${name}`,
     otherNics: Array.from({ length: options.nics - 1 }, (_, card) => ({
       mac: `${otherMacs}0${card}:${hex}`,
       tap: `tap${card}-${name}`

@@ -86,6 +86,8 @@ function qemuArguments(machine: MachinePlan, order: readonly BootDevice[]): stri
     ['-name', name],
     ['-nodefaults', '-no-user-config', '-no-reboot'],
     ['-display', 'none'],
+    // SeaBIOS begins anew when nothing could be booted, as servers are set up to: after so many milliseconds.
+    ['-boot', 'reboot-timeout=5000'],
     ...(cpuArch(firmware) === 'aarch64' ? arm : x86),
     // tb-size: memory for translated code, MiB; QEMU would take up to 1024.
     ['-accel', 'tcg,tb-size=256'],

@@ -24,7 +24,11 @@ export type Architecture = {
    * drivers of its own. Empty: we have none.
    */
   loaders: readonly Loader[]
+  /** Where there is no loader: by what other way such a machine can be booted. */
+  instead?: string
 }
+
+const UBOOT_INSTEAD = 'let U-Boot boot by UEFI (bootefi), where it asks as ARM64 UEFI'
 
 export const ARCHITECTURES: Readonly<Record<number, Architecture>> = {
   0: { name: 'x86 BIOS', firmware: 'bios', cpu: 'x86_64', by: 'tftp', loaders: ['undionly.kpxe'] },
@@ -59,18 +63,43 @@ export const ARCHITECTURES: Readonly<Record<number, Architecture>> = {
   18: { name: 'ARM UEFI HTTP', firmware: 'uefi', cpu: null, by: 'http', loaders: [] },
   19: { name: 'ARM64 UEFI HTTP', firmware: 'uefi', cpu: 'aarch64', by: 'http', loaders: ['ipxe-arm64.efi'] },
   20: { name: 'x86 BIOS HTTP', firmware: 'bios', cpu: 'x86_64', by: 'http', loaders: [] },
-  21: { name: 'ARM U-Boot', firmware: 'other', cpu: null, by: 'tftp', loaders: [] },
-  22: { name: 'ARM64 U-Boot', firmware: 'other', cpu: 'aarch64', by: 'tftp', loaders: [] },
+  21: { name: 'ARM U-Boot', firmware: 'other', cpu: null, by: 'tftp', loaders: [], instead: UBOOT_INSTEAD },
+  22: {
+    name: 'ARM64 U-Boot',
+    firmware: 'other',
+    cpu: 'aarch64',
+    by: 'tftp',
+    loaders: [],
+    instead: UBOOT_INSTEAD
+  },
   27: { name: 'RISC-V 64 UEFI', firmware: 'uefi', cpu: null, by: 'tftp', loaders: [] },
-  28: { name: 'RISC-V 64 UEFI HTTP', firmware: 'uefi', cpu: null, by: 'http', loaders: [] }
+  28: { name: 'RISC-V 64 UEFI HTTP', firmware: 'uefi', cpu: null, by: 'http', loaders: [] },
+  // U-Boot before 2018, on any ARM.
+  256: {
+    name: 'ARM U-Boot (as 256)',
+    firmware: 'other',
+    cpu: null,
+    by: 'tftp',
+    loaders: [],
+    instead: UBOOT_INSTEAD
+  }
 }
 
-/** Machines whose number is a lie, by the start of their MAC. */
-export const LIARS: readonly { macs: readonly string[]; claims: number; is: string }[] = [
+/** Machines whose number is a lie, by the start of their MAC or of the GUID in option 97 (hex, without dashes). */
+export const LIARS: readonly {
+  macs: readonly string[]
+  guids: readonly string[]
+  claims: number
+  is: string
+  instead: string
+}[] = [
   {
-    // The boot ROM of Raspberry Pi 3 to 5 says x86 BIOS and reads its own set of files.
+    // The boot ROM of Raspberry Pi 3 to 5 says x86 BIOS and reads its own set of files, from a server that calls itself "Raspberry Pi Boot" in option 43.
+    // Since 2020 its GUID begins with RPi and the model.
+    guids: ['525069'],
     macs: ['b8:27:eb', 'dc:a6:32', 'e4:5f:01', 'd8:3a:dd', '28:cd:c1', '2c:cf:67', '88:a2:9e'],
     claims: 0,
-    is: 'Raspberry Pi boot ROM'
+    is: 'the boot ROM of a Raspberry Pi',
+    instead: 'give the Pi UEFI firmware, which asks as ARM64 UEFI'
   }
 ]

@@ -19,6 +19,8 @@ export type Client = {
   architecture: Architecture | null
   /** What `architecture` being null means, for people. */
   archText: string
+  /** What else can be done where there is no boot loader, for people; null: nothing is known. */
+  instead: string | null
   /** Option 175 as iPXE sends it. */
   ipxe: IpxeOptions | null
   /** Option 97, bytes in the order in which they were sent. */
@@ -29,7 +31,12 @@ export function clientOf(message: DhcpMessage): Client {
   const { options, chaddr: mac } = message
   const vendorClass = options.vendorClass ?? ''
   const arch = architectureOf(vendorClass, options.clientArchitectures ?? [])
-  const lie = LIARS.find(({ macs, claims }) => claims === arch && macs.some((start) => mac.startsWith(start)))
+  const guid = (options.clientMachineId && machineGuid(options.clientMachineId)) ?? null
+  const lie = LIARS.find(
+    ({ macs, guids, claims }) =>
+      claims === arch &&
+      (macs.some((start) => mac.startsWith(start)) || guids.some((start) => guid?.startsWith(start)))
+  )
   const architecture = arch === null || lie ? null : (ARCHITECTURES[arch] ?? null)
   return {
     mac,
@@ -38,8 +45,9 @@ export function clientOf(message: DhcpMessage): Client {
     arch,
     architecture,
     archText: lie?.is ?? architecture?.name ?? (arch === null ? 'no architecture' : `architecture ${arch}`),
+    instead: lie?.instead ?? architecture?.instead ?? null,
     ipxe: (options.ipxe && parseIpxeOptions(options.ipxe)) ?? null,
-    guid: (options.clientMachineId && machineGuid(options.clientMachineId)) ?? null
+    guid
   }
 }
 

@@ -53,7 +53,7 @@ export function describeDisk(disk: Disk): string {
   return `${disk.path} (${(disk.size / 2 ** 30).toFixed(1)} GiB${names
     .filter(Boolean)
     .map((name) => ', ' + name)
-    .join('')})`
+    .join('')}${disk.usb ? ', on USB' : ''})`
 }
 
 /**
@@ -96,7 +96,7 @@ export function chooseRootDevice(
   if (!disk)
     return {
       code: 'disk-too-small',
-      refused: `the image needs ${imageSize + spare} bytes; the machine has: ${hinted.map(describeDisk).join('; ')}`
+      refused: `the image needs ${imageSize + spare} bytes on a disk that may be written; the machine has: ${seen}`
     }
   if (others.length > 0)
     return {

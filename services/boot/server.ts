@@ -20,7 +20,8 @@ import {
 } from '../../src/decide/boot-file.ts'
 import { decideScript } from '../../src/decide/script.ts'
 import { loaderName } from '../../src/decide/tftp.ts'
-import { parseMac } from '../../src/wire/address.ts'
+import { SCRIPT_NAME } from '../../src/decide/firmware/architectures.ts'
+import { parseMac, type Mac } from '../../src/wire/address.ts'
 import { listenStream, type ListenOptions } from '../listen.ts'
 import type { Apply } from '../store/apply.ts'
 import type { Facts, MachineFacts } from '../store/facts.ts'
@@ -197,9 +198,11 @@ export function buildBoot(deps: BootDeps): FastifyInstance {
     }
   }
 
-  app.get('/boot/script', async (request, reply) => {
-    const query = request.query as Record<string, unknown>
-    const mac = typeof query['mac'] === 'string' ? (parseMac(query['mac']) ?? null) : null
+  function answerScript(
+    request: FastifyRequest,
+    reply: FastifyReply,
+    mac: Mac | null | undefined
+  ): FastifyReply {
     const address = sourceAddress(request)
     const { machine, verdict } = store.commit(() => {
       const machine = facts.machineByIp(address)
@@ -214,7 +217,14 @@ export function buildBoot(deps: BootDeps): FastifyInstance {
     }
     request.log.info({ ...line, plan: verdict.plan, reason: verdict.reason }, 'script served')
     return reply.type('text/plain; charset=utf-8').header('cache-control', 'no-store').send(verdict.script)
+  }
+
+  app.get('/boot/script', async (request, reply) => {
+    const { mac } = request.query as Record<string, unknown>
+    return answerScript(request, reply, typeof mac === 'string' ? (parseMac(mac) ?? null) : null)
   })
+  // Where an iPXE that came by HTTP looks before it asks DHCP anything.
+  app.get(`/boot/loader/${SCRIPT_NAME}`, async (request, reply) => answerScript(request, reply, undefined))
 
   for (const file of ['kernel', 'ramdisk'] as const)
     app.get<{ Params: { sha256: string } }>(`/boot/${file}/:sha256`, (request, reply) =>

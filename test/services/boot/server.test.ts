@@ -53,6 +53,7 @@ const MAC = '52:54:00:00:00:01'
 t.test('in its window a machine gets everything it needs', async (t) => {
   const { get, hashes, kernel, ramdisk, manifest, digest, chunk, events } = await anApp(t, RAMDISK_WINDOW)
   const script = await get(`/boot/script?mac=52-54-00-00-00-01&uuid=x`)
+  t.equal((await get('/boot/loader/autoexec.ipxe')).body, script.body, 'where an iPXE that came by HTTP looks')
   t.equal(script.statusCode, 200)
   t.match(script.body, /^#!ipxe\n[^]*seedling\.token=a{64}/)
   const files: [string, Buffer][] = [
@@ -228,9 +229,11 @@ t.test('for every state and every path: served implies allowed', async (t) => {
         const head = await app.inject({ method: 'HEAD', url, remoteAddress: address })
         if (head.statusCode < 300 && plan !== 'ramdisk') throw new Error(`HEAD ${url} served`)
       }
-      const script = await get(`/boot/script?mac=${MAC}`, {}, address)
-      if (script.body.includes('seedling.token') !== (plan === 'ramdisk'))
-        throw new Error(`the script of plan ${plan}: ${script.body}`)
+      for (const url of [`/boot/script?mac=${MAC}`, '/boot/loader/autoexec.ipxe']) {
+        const script = await get(url, {}, address)
+        if (script.body.includes('seedling.token') !== (plan === 'ramdisk'))
+          throw new Error(`${url} of plan ${plan}: ${script.body}`)
+      }
       for (const url of metadata)
         if ((await get(url, {}, address)).statusCode < 300 && plan !== 'local-disk' && state.enrolled)
           throw new Error(`${url} read, the plan is ${plan}`)

@@ -1,6 +1,6 @@
 // The DHCP service against real clients, in namespaces: udhcpc and dhclient.
 
-import { readFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -133,6 +133,22 @@ t.test('clients of enrolled machines and of strangers', async (t) => {
     t.same(await done(500), Array(500).fill('discover offer'))
   })
 
+  await t.test('a flood of forged packets does not crowd out an enrolled machine', async (t) => {
+    const discover = recordedBytes('ovmf-pxe-discover')
+    macToBytes(MAC).copy(discover, 28)
+    const forged = Array.from({ length: 10_000 }, (_, index) => {
+      const bytes = Buffer.from(discover)
+      bytes.writeUInt32BE(0x66000000 + index, 30)
+      return bytes
+    })
+    const mixed = forged.flatMap((bytes, index) => (index % 100 === 0 ? [discover, bytes] : [bytes]))
+    await flood(lan, [...forged, 500, ...mixed])
+    await server.logged({ service: 'dhcp', msg: 'a flood from machines that are not enrolled' })
+    await server.logged({ service: 'dhcp', msg: 'the flood is over' }, 10)
+    const answers = (await done(1)).filter((line) => line !== 'discover not-enrolled')
+    t.same(answers, Array(100).fill('discover offer'))
+  })
+
   await t.test('udhcpc gives its address back', async (t) => {
     await lan.run('ip', 'address', 'add', '192.0.2.100/24', 'dev', 'eth0')
     const client = lan.spawn('udhcpc', ['-i', 'eth0', '-f', '-R', '-s', script])
@@ -144,7 +160,7 @@ t.test('clients of enrolled machines and of strangers', async (t) => {
 
   const { leases, ...counters } = await server.stop()
   t.match(leases, [{ mac: MAC, ip: '192.0.2.100', state: 'released' }])
-  t.match(counters, { malformed: 3, answered: 2 + 3 + 3 + 2 + 2 + 500 + 2 })
+  t.match(counters, { malformed: 3, answered: 2 + 3 + 3 + 2 + 2 + 500 + 100 + 2 })
 })
 
 /** Runs dhclient until it has a lease, and ends it. It keeps its leases by `name`. */
@@ -152,7 +168,10 @@ async function dhclient(where: Namespace, name: string, leases?: string): Promis
   const [leaseFile, pidFile] = [join(folder, `${name}.leases`), join(folder, `${name}.pid`)]
   if (leases !== undefined) writeFileSync(leaseFile, leases)
   await where.run('dhclient', '-1', '-sf', script, '-lf', leaseFile, '-pf', pidFile, 'eth0')
-  await where.run('kill', readFileSync(pidFile, 'utf8').trim())
+  // It goes to the background before it writes this file.
+  const pid = () => (existsSync(pidFile) ? readFileSync(pidFile, 'utf8').trim() : '')
+  for (let tries = 0; pid() === '' && tries < 100; tries++) await sleep(20)
+  await where.run('kill', pid())
 }
 
 t.test('the installed system shows that it is up', async (t) => {
@@ -169,19 +188,22 @@ t.test('the installed system shows that it is up', async (t) => {
   t.same((await server.stop()).ticks.at(-1), 'instance-up')
 })
 
-/** Sends datagrams from port 68 to everybody, and waits until they are out. */
-async function flood(where: Namespace, datagrams: Buffer[]): Promise<void> {
+/** Sends datagrams from port 68 to everybody, pausing at each number for so many milliseconds, and waits until they are out. */
+async function flood(where: Namespace, datagrams: (Buffer | number)[]): Promise<void> {
   const program = `const datagrams = JSON.parse(require('fs').readFileSync(0))
     const socket = require('dgram').createSocket('udp4')
     socket.bind(68, '192.0.2.9', async () => {
       socket.setBroadcast(true)
-      for (const hex of datagrams)
-        await new Promise((sent) => socket.send(Buffer.from(hex, 'hex'), 67, '255.255.255.255', sent))
+      for (const one of datagrams)
+        await new Promise((done) => typeof one === 'number' ? setTimeout(done, one)
+          : socket.send(Buffer.from(one, 'hex'), 67, '255.255.255.255', done))
       socket.close()
     })`
   await where.run('ip', 'address', 'replace', '192.0.2.9/24', 'dev', 'eth0')
   const child = where.spawn(process.execPath, ['-e', program])
-  child.stdin?.end(JSON.stringify(datagrams.map((datagram) => datagram.toString('hex'))))
+  child.stdin?.end(
+    JSON.stringify(datagrams.map((one) => (typeof one === 'number' ? one : one.toString('hex'))))
+  )
   let stderr = ''
   child.stderr?.on('data', (chunk: Buffer) => (stderr += chunk.toString()))
   const code = await new Promise((resolve) => child.once('close', resolve))

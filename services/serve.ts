@@ -21,6 +21,7 @@ import { startImages } from './images/images.ts'
 import { openLog } from './log.ts'
 import { linkMac, linkMtu, startLinkWatch } from './link.ts'
 import { inheritedSockets, listenDatagrams, listenDhcp, listenOptions } from './listen.ts'
+import { loadNative } from './native-sockets.ts'
 import { metadataRoutes } from './metadata/routes.ts'
 import { createApply } from './store/apply.ts'
 import { createFacts } from './store/facts.ts'
@@ -61,6 +62,7 @@ export async function serve(args: string[]): Promise<void> {
       : undefined
   const tftpSocket = await listenDatagrams('tftp', { address, port: TFTP_PORT }, inherited)
 
+  const native = await loadNative()
   const files = await openBootFiles(config.boot.ramdisks)
   const loaders = loadLoaders(config.boot.loaders)
   const settings: BootSettings = {
@@ -88,6 +90,7 @@ export async function serve(args: string[]): Promise<void> {
     files,
     loaders,
     settings,
+    ...(native ? { segments: native.segments } : {}),
     routes: [agentRoutes({ ...common, token, limits, url, wake }), metadataRoutes({ ...common, url, wake })],
     listen: listenOptions('http', { host: address, port: config.http.port }, inherited)
   })

@@ -27,8 +27,11 @@ import { uefiFirmware } from './qemu.ts'
 /** The project's folder. */
 export const root = dirname(dirname(import.meta.dirname))
 
-/** What is written to USB sticks (image/ipxe/fetch). */
-const stickImage = join(root, '.cache/image/ipxe-stick.iso')
+/** Made by image/ipxe/fetch. */
+const ipxe = {
+  image: join(root, '.cache/image/ipxe-stick.iso'),
+  efi: join(root, '.cache/image/ipxe/ipxe.efi')
+}
 
 /** sun_path of unix(7) holds 108 bytes with the final zero. */
 const longestSocketPath = 107
@@ -168,5 +171,16 @@ function makeDisks(machine: MachinePlan): void {
   truncateSync(machine.disk, machine.diskGiB * 1024 ** 3)
   if (bootMode(machine.firmware) === 'uefi')
     copyFileSync(uefiFirmware(machine.firmware).variables, machine.efiVariables)
-  if (machine.stick) copyFileSync(stickImage, machine.stick)
+  if (machine.stick) makeStick(machine, machine.stick)
+}
+
+/** A USB stick with iPXE as operators make it: for BIOS the image as it is, for UEFI a FAT file system with the loader that is looked for. */
+function makeStick(machine: MachinePlan, stick: string): void {
+  if (bootMode(machine.firmware) === 'bios') return copyFileSync(ipxe.image, stick)
+  closeSync(openSync(stick, 'w'))
+  truncateSync(stick, machine.diskGiB * 1024 ** 3)
+  const mtools = (program: string, ...args: string[]) => run([program, '-i', stick, ...args])
+  mtools('mformat', '-F', '::')
+  mtools('mmd', '::/EFI', '::/EFI/BOOT')
+  mtools('mcopy', ipxe.efi, '::/EFI/BOOT/BOOTX64.EFI')
 }

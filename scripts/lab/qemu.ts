@@ -125,7 +125,8 @@ function qemuArguments(machine: MachinePlan, order: readonly BootDevice[]): stri
           ['-drive', `if=none,id=stick,file=${stick},format=raw`],
           [
             '-device',
-            `usb-storage,bus=usb.0,drive=stick,removable=on,serial=${serial}-U,bootindex=${bootIndex('network')}`
+            // A UEFI machine's says that it is fixed, as many do: it must be left alone all the same.
+            `usb-storage,bus=usb.0,drive=stick,removable=${uefi ? 'off' : 'on'},serial=${serial}-U,bootindex=${bootIndex('network')}`
           ]
         ]
       : []),

@@ -13,15 +13,20 @@ const dhcp = (client: string, told = ''): string => `DHCP ${client}: discover of
 const script = ', file=http://192.0.2.1/boot/script'
 /** Discovery control 8: take the file that is named here. */
 const loaderByTftp = ', file=snponly.efi, 60=PXEClient, 43=060108'
+const armByTftp = ', file=ipxe-arm64.efi, 60=PXEClient, 43=060108'
+const armByHttp = ', file=http://192.0.2.1/boot/loader/ipxe-arm64.efi, 60=HTTPClient'
 const loaderByHttp = ', file=http://192.0.2.1/boot/loader/snponly.efi, 60=HTTPClient'
 /** Discovery control 3 and then a menu of the local disk alone. */
 const localDisk = ', 60=PXEClient, 43=060103'
 
-const ramdisk = [
+const firstCall = [
   'GET /boot/kernel/*',
   'GET /boot/ramdisk/*',
   dhcp('seedling-ramdisk'),
-  'POST /agent/hello',
+  'POST /agent/hello'
+]
+const ramdisk = [
+  ...firstCall,
   'GET /images/*/manifest',
   'GET /images/chunks/*',
   'GET /agent/config-drive',
@@ -52,6 +57,26 @@ export const deployment: Ways = {
     'GET /boot/loader/autoexec.ipxe',
     ...ramdisk,
     ...instance
+  ],
+  // iPXE comes from the stick, at each start; the boot entry of UEFI spares it the second time.
+  'bios-stick': [dhcp('iPXE', script), 'GET /boot/script', ...ramdisk, dhcp('iPXE'), ...instance],
+  'uefi-stick': [dhcp('iPXE', script), 'GET /boot/script', ...ramdisk, ...instance]
+}
+
+/** From power-on to the ramdisk's first call. */
+export const inspection: Ways = {
+  arm64: [
+    dhcp('PXEClient:Arch:00011', armByTftp),
+    'TFTP ipxe-arm64.efi',
+    'TFTP autoexec.ipxe',
+    ...firstCall
+  ],
+  'arm64-http': [
+    dhcp('HTTPClient:Arch:00019', armByHttp),
+    'HEAD /boot/loader/ipxe-arm64.efi',
+    'GET /boot/loader/ipxe-arm64.efi',
+    'GET /boot/loader/autoexec.ipxe',
+    ...firstCall
   ]
 }
 

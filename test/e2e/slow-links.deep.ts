@@ -107,7 +107,7 @@ const CASES: Readonly<Record<string, Case>> = {
   }
 }
 
-const only = process.env['SEEDLING_CASE']
+const only = process.env['SEEDLING_LINKS']
 for (const [sentence, { options, loose, named, also }] of Object.entries(CASES).filter(
   ([sentence]) => !only || sentence.includes(only)
 ))

@@ -27,10 +27,13 @@ t.test('kernel and ramdisk of other architectures stand beside those of x86_64',
   const boot = (aarch64?: object) => ({ ...good().boot, ...(aarch64 ? { aarch64 } : {}) })
   const x86_64 = { kernel: '/etc/vmlinuz', ramdisk: '/etc/ramdisk.img' }
   t.same(checkConfig(good(), '/etc').boot.ramdisks, { x86_64 })
-  t.same(checkConfig({ ...good(), boot: boot({ kernel: 'arm/Image', ramdisk: '/r' }) }, '/etc').boot.ramdisks, {
-    x86_64,
-    aarch64: { kernel: '/etc/arm/Image', ramdisk: '/r' }
-  })
+  t.same(
+    checkConfig({ ...good(), boot: boot({ kernel: 'arm/Image', ramdisk: '/r' }) }, '/etc').boot.ramdisks,
+    {
+      x86_64,
+      aarch64: { kernel: '/etc/arm/Image', ramdisk: '/r' }
+    }
+  )
   t.throws(
     () => checkConfig({ ...good(), boot: boot({ kernel: 'arm/Image' }) }, '/etc'),
     /"boot\.aarch64\.ramdisk" is missing/

@@ -53,7 +53,11 @@ const MAC = '52:54:00:00:00:01'
 t.test('in its window a machine gets everything it needs', async (t) => {
   const { get, hashes, kernel, ramdisk, manifest, digest, chunk, events } = await anApp(t, RAMDISK_WINDOW)
   const script = await get(`/boot/script?mac=52-54-00-00-00-01&uuid=x`)
-  t.equal((await get('/boot/loader/autoexec.ipxe')).body, script.body, 'where an iPXE that came by HTTP looks')
+  t.equal(
+    (await get('/boot/loader/autoexec.ipxe')).body,
+    script.body,
+    'where an iPXE that came by HTTP looks'
+  )
   t.equal(script.statusCode, 200)
   t.match(script.body, /^#!ipxe\n[^]*seedling\.token=a{64}/)
   const files: [string, Buffer][] = [
@@ -308,6 +312,21 @@ t.test('a client that goes away in the middle harms nobody', async (t) => {
     })
   t.ok((await curl(`${base}/boot/kernel/${hashes.kernel}`)).equals(kernel))
   t.same(events(), ['file-served http:kernel'], 'only what was taken whole is told')
+})
+
+t.test('a file that had to be sent twice over is told as such', async (t) => {
+  const asked: number[] = []
+  const segments = (fd: number) => {
+    asked.push(fd)
+    return { sent: 1000, resent: 200 }
+  }
+  const { base, curl, hashes, kernel, events } = await listening(t, RAMDISK_WINDOW, { segments })
+  t.ok((await curl(`${base}/boot/kernel/${hashes.kernel}`)).equals(kernel))
+  t.same(events(), ['file-served http:kernel', 'boot-delayed http packets-lost'])
+  t.ok(
+    asked.every((fd) => fd > 2),
+    `asked of the connection: ${asked.join(', ')}`
+  )
 })
 
 t.test('one machine has 32 connections, and no more', async (t) => {

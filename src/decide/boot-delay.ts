@@ -12,26 +12,31 @@ export type Heard = { xid: number; at: number }
 export type BootDelay = { cause: BootDelayCause; evidence: string }
 
 /**
- * Unheard for so long, in seconds, is no chance: firmware asks at least four times in it. A port with spanning tree forwards nothing for 30 s
- * (IEEE 802.1D-1998, 8.10: twice the forward delay of 15 s).
+ * Unheard for so long, in seconds, is hardly chance: firmware has asked at least twice before. A port with spanning tree forwards nothing for 30 s
+ * (IEEE 802.1D-1998, 8.10: twice the forward delay of 15 s), of which the firmware's own start takes a part.
  */
-const BLOCKED_SECONDS = 20
+const BLOCKED_SECONDS = 10
 /** Who has our answer does not ask again within this. Shorter than any firmware's patience, longer than packets doubled on the way. Milliseconds. */
 const ASKED_AGAIN = 900
 /** Blocks or segments sent again, of a hundred: more than a tidy LAN loses, and more of them than one hiccup. */
 const LOSSY_PERCENT = 2
 const LOSSY_LEAST = 5
 
-/** From a DISCOVER: `secs` is how long its sender has been asking (RFC 2131, 2). */
+/**
+ * From a DISCOVER: `secs` is how long its sender has been asking (RFC 2131, 2), `file` whether it is told a boot file: without one iPXE asks again
+ * for some seconds, in the hope of a proxyDHCP server.
+ */
 export function discoverDelay(
   { xid, secs }: Pick<DhcpMessage, 'xid' | 'secs'>,
   heard: Heard | null,
+  file: boolean,
   now: number
 ): BootDelay | null {
-  if (heard?.xid === xid)
-    return now - heard.at < ASKED_AGAIN
-      ? null
-      : { cause: 'packets-lost', evidence: 'it asks again although it was answered' }
+  // iPXE takes the same number at each start, and then has not been asking for long.
+  if (heard?.xid === xid && secs > 0) {
+    if (!file || now - heard.at < ASKED_AGAIN) return null
+    return { cause: 'packets-lost', evidence: 'it asks again although it was answered' }
+  }
   return secs < BLOCKED_SECONDS
     ? null
     : blocked(`it had been asking for ${secs} s before anything of it arrived here`)

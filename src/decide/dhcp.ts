@@ -167,7 +167,7 @@ function decideEnrolled(asked: DhcpCase): DhcpVerdict {
       const barred = barredOf(holder)
       if (barred) return ignored(asked, ...barred)
       // An offer is a promise that costs nothing, since the address is reserved: no lease is written.
-      return answered(holder, 'offer', delayOf(asked))
+      return withDelay(asked, answered(holder, 'offer', []))
     }
     case 'request':
       return decideRequest(holder)
@@ -178,13 +178,10 @@ function decideEnrolled(asked: DhcpCase): DhcpVerdict {
   }
 }
 
-const delayOf = (asked: DhcpCase): Change[] =>
-  bootDelayed(
-    asked,
-    asked.firmware.name,
-    discoverDelay(asked.request, asked.heard, asked.time.now),
-    asked.time.now
-  )
+function withDelay({ request, heard, time, ...asked }: DhcpCase, offer: DhcpAnswer): DhcpAnswer {
+  const delay = discoverDelay(request, heard, offer.bootFile !== null, time.now)
+  return { ...offer, changes: [...offer.changes, ...bootDelayed(asked, offer.client, delay, time.now)] }
+}
 
 const elsewhere = ({ ip, subnet }: Holder) =>
   `its address ${ip} is not in ${subnet.cidr}, where it asks from; set physical_network of its port to ${subnet.name ?? subnet.cidr}`
@@ -384,7 +381,7 @@ export function event<K extends 'dhcp-answered' | 'dhcp-ignored' | 'boot-file-ch
   return [{ event: { kind, at: time.now, nodeUuid: node.uuid, orderId, subject, detail } as never }]
 }
 
-function answered(asked: Holder, type: 'offer' | 'ack', changes: Change[]): DhcpVerdict {
+function answered(asked: Holder, type: 'offer' | 'ack', changes: Change[]): DhcpAnswer {
   const { request, ip, firmware, settings, subnet, node, instance, plan, kind } = asked
   const boot = bootFileFor(asked)
   const { file, reason, changes: tried } = boot

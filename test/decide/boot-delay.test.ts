@@ -14,24 +14,32 @@ const ask = (secs: number) => ({ xid: XID, secs })
 const before = (milliseconds: number, xid = XID) => ({ xid, at: NOW - milliseconds })
 
 const cases: Record<string, { found: BootDelay | null; cause: BootDelay['cause'] | null; says?: RegExp }> = {
-  'the first word of a client': { found: discoverDelay(ask(0), null, NOW), cause: null },
-  'a client whose first tries were lost': { found: discoverDelay(ask(12), null, NOW), cause: null },
+  'the first word of a client': { found: discoverDelay(ask(0), null, true, NOW), cause: null },
+  'a client whose first tries were lost': { found: discoverDelay(ask(7), null, true, NOW), cause: null },
   'a client that asked in vain for as long as spanning tree takes': {
-    found: discoverDelay(ask(28), null, NOW),
+    found: discoverDelay(ask(28), null, true, NOW),
     cause: 'port-blocked',
     says: /28 s/
   },
   'the same though something else of it was heard before': {
-    found: discoverDelay(ask(28), before(60_000, XID + 1), NOW),
+    found: discoverDelay(ask(28), before(60_000, XID + 1), true, NOW),
     cause: 'port-blocked'
   },
-  'a packet that was doubled on its way': { found: discoverDelay(ask(0), before(5), NOW), cause: null },
+  'a packet that was doubled on its way': { found: discoverDelay(ask(0), before(5), true, NOW), cause: null },
   'a client that has our answer and asks again': {
-    found: discoverDelay(ask(4), before(4000), NOW),
+    found: discoverDelay(ask(4), before(4000), true, NOW),
     cause: 'packets-lost'
   },
+  'one that has no file from us and waits for a proxy': {
+    found: discoverDelay(ask(4), before(4000), false, NOW),
+    cause: null
+  },
+  'one that begins anew with the same number': {
+    found: discoverDelay(ask(0), before(4000), true, NOW),
+    cause: null
+  },
   'that again, long after: it was heard all the while': {
-    found: discoverDelay(ask(28), before(16_000), NOW),
+    found: discoverDelay(ask(28), before(16_000), true, NOW),
     cause: 'packets-lost'
   },
 

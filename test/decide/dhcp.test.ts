@@ -950,7 +950,7 @@ t.test(
     t.match(delays({ secs: 28 }, deploying), [
       { client: 'pxe-uefi', cause: 'port-blocked', evidence: /28 s/ }
     ])
-    t.same(delays({ secs: 12 }, deploying), [])
+    t.same(delays({ secs: 4 }, deploying), [])
     t.same(delays({ secs: 28 }, machine()), [], 'without an order')
     const heard = { xid: ovmf.xid, at: NOW - 4000 }
     t.match(delays({ secs: 4 }, { ...deploying, heard }), [{ cause: 'packets-lost' }])

@@ -19,12 +19,7 @@ const loaderByHttp = ', file=http://192.0.2.1/boot/loader/snponly.efi, 60=HTTPCl
 /** Discovery control 3 and then a menu of the local disk alone. */
 const localDisk = ', 60=PXEClient, 43=060103'
 
-const firstCall = [
-  'GET /boot/kernel/*',
-  'GET /boot/ramdisk/*',
-  dhcp('seedling-ramdisk'),
-  'POST /agent/hello'
-]
+const firstCall = ['GET /boot/kernel/*', 'GET /boot/ramdisk/*', dhcp('seedling-ramdisk'), 'POST /agent/hello']
 const ramdisk = [
   ...firstCall,
   'GET /images/*/manifest',
@@ -65,12 +60,7 @@ export const deployment: Ways = {
 
 /** From power-on to the ramdisk's first call. */
 export const inspection: Ways = {
-  arm64: [
-    dhcp('PXEClient:Arch:00011', armByTftp),
-    'TFTP ipxe-arm64.efi',
-    'TFTP autoexec.ipxe',
-    ...firstCall
-  ],
+  arm64: [dhcp('PXEClient:Arch:00011', armByTftp), 'TFTP ipxe-arm64.efi', 'TFTP autoexec.ipxe', ...firstCall],
   'arm64-http': [
     dhcp('HTTPClient:Arch:00019', armByHttp),
     'HEAD /boot/loader/ipxe-arm64.efi',

@@ -87,7 +87,7 @@ function lossyLink(link: string, percent: number): string {
     type filter hook ${hook} priority 0
     ${way} ${link} numgen random mod 100 < ${percent} drop
   }`
-  return `table ip lossy { ${chain('input', 'iifname')}\n${chain('output', 'oifname')} }`
+  return `table ip lossy {\n${chain('input', 'iifname')}\n${chain('output', 'oifname')}\n}`
 }
 
 /** The DHCP server on the network of the machines' first cards: answers everybody, and knows nothing of booting. */

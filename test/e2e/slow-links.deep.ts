@@ -90,6 +90,7 @@ const CASES: Readonly<Record<string, Case>> = {
       const [first] = otherNics
       const said = readFileSync(rack.otherLan.log, 'utf8')
       const asked = said.split('\n').filter((line) => line.includes(first!.mac))
+      t.match(asked.join('\n'), /DHCPACK/, 'the installed system did ask the other server, which answers all')
       t.notMatch(
         asked.join('\n'),
         /seedling-ramdisk|PXEClient|iPXE/,

@@ -41,7 +41,15 @@ export function gather(
       heard: discovers.get(mac) ?? null
     }
   }
-  const stranger = { ...common, port: null, node: null, order: null, instance: null, stages: null, heard: null }
+  const stranger = {
+    ...common,
+    port: null,
+    node: null,
+    order: null,
+    instance: null,
+    stages: null,
+    heard: null
+  }
   const { subnet } = place
   if (!subnet?.discovery) return { ...stranger, lease: null }
   const lease =

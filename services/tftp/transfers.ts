@@ -98,7 +98,14 @@ export function createTransfers(ports: readonly Port[], told: Told): Transfers {
   function begin({ id, peer, options, bytes, mtu }: Begin): void {
     for (const { transfer } of ofClient(peer.address)) rememberLoss(transfer, peer.address)
     if (!makeRoom(peer.address))
-      return told.ended({ id, end: { ended: 'no-room' }, blockSize: 0, windowSize: 0, resent: 0, smaller: null })
+      return told.ended({
+        id,
+        end: { ended: 'no-room' },
+        blockSize: 0,
+        windowSize: 0,
+        resent: 0,
+        smaller: null
+      })
     const largest = Math.min(largestBlockFor(mtu), smallBlocks.get(peer.address) ?? Infinity)
     const first = startTransfer(bytes, options, performance.now(), largest)
     const port = freePort(peer)

@@ -28,7 +28,8 @@ get_tools() {
   own_arch=$(dpkg --print-architecture)
   tools=$tree
   [ "$own_arch" != "$arch" ] || return 0
-  [ -n "$(loader_of "$own_arch")" ] || { say "a build machine of $own_arch is not provided for: use amd64 or arm64" && exit 1; }
+  [ -n "$(loader_of "$own_arch")" ] ||
+    { say "this machine is $own_arch; the ramdisk can be built on amd64 and arm64" && exit 1; }
   tools=$work/tools
   setup_suite "$own_arch"
   debian_refresh "$max_age" >>"$log" 2>&1
@@ -84,8 +85,9 @@ make_base() {
   cp "$tree/$loader" "$root/$loader"
 
   cp -L "${programs[@]/#/$tree}" "$root/usr/bin/"
-  # kmod opens the last one by itself, so it is in no list
-  { libraries_for "${programs[@]/#/$tree}" && echo "$libraries/liblzma.so.5"; } >"$work/libraries"
+  libraries_for "${programs[@]/#/$tree}" >"$work/libraries"
+  # kmod opens this one by itself, so it is in no list
+  echo "$libraries/liblzma.so.5" >>"$work/libraries"
   while read -r library; do
     cp -L "$library" "$root/usr/$(libraries_of "$arch")/"
   done <"$work/libraries"

@@ -27,7 +27,7 @@ import { uefiFirmware } from './qemu.ts'
 /** The project's folder. */
 export const root = dirname(dirname(import.meta.dirname))
 
-/** Made by image/ipxe/fetch. */
+/** What goes onto USB sticks; image/ipxe/fetch makes the first two. */
 const ipxe = {
   image: join(root, '.cache/image/ipxe-stick.iso'),
   efi: join(root, '.cache/image/ipxe/ipxe.efi')

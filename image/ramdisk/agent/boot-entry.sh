@@ -16,7 +16,8 @@ write_boot_entry() {
   [ -n "$number" ] ||
     fail boot-entry 'the image has no EFI system partition, and this machine boots by UEFI: set it to BIOS or take another image'
   loader=$(find_loader $((start * sector_size)))
-  [ -n "$loader" ] || fail boot-entry "partition $number of the image, its EFI system partition, holds no boot loader for $(uname -m)"
+  [ -n "$loader" ] ||
+    fail boot-entry "partition $number of the image, its EFI system partition, holds no boot loader for $(uname -m)"
   say "making the boot entry for $loader"
   for old in $(our_entries); do
     efibootmgr -q -b "$old" -B

@@ -104,7 +104,8 @@ make_inventory() {
     --arg bootMode "$(boot_mode)" --arg bootInterface "$nic_mac" --arg arch "$(uname -m)" \
     --argjson secureBoot "$(secure_boot)" --argjson cpus "$(nproc)" \
     --arg cpuModel "$(sed -n '/^model name/{s/^[^:]*: *//p;q}' /proc/cpuinfo)" \
-    --argjson memoryMiB "$(memory_mib)" --argjson addressSeconds "$address_seconds" --argjson linkLosses "$(link_losses)" --arg clock "$(date -u +%Y-%m-%dT%H:%M:%SZ)" '
+    --argjson memoryMiB "$(memory_mib)" \
+    --argjson addressSeconds "$address_seconds" --argjson linkLosses "$(link_losses)" --arg clock "$(date -u +%Y-%m-%dT%H:%M:%SZ)" '
     def text: if . == null or . == "" then null else . end;
     def rows: split("\n") | map(select(. != "") | split("\t"));
     { uuid: $uuid | ascii_downcase | text, serial: $serial | text, vendor: $vendor | text, model: $model | text,

@@ -30,7 +30,8 @@ export const root = dirname(dirname(import.meta.dirname))
 /** What goes onto USB sticks; image/ipxe/fetch makes the first two. */
 const ipxe = {
   image: join(root, '.cache/image/ipxe-stick.iso'),
-  efi: join(root, '.cache/image/ipxe/ipxe.efi')
+  efi: join(root, '.cache/image/ipxe/ipxe.efi'),
+  script: join(root, 'image/ipxe/autoexec.ipxe')
 }
 
 /** sun_path of unix(7) holds 108 bytes with the final zero. */
@@ -183,4 +184,5 @@ function makeStick(machine: MachinePlan, stick: string): void {
   mtools('mformat', '-F', '::')
   mtools('mmd', '::/EFI', '::/EFI/BOOT')
   mtools('mcopy', ipxe.efi, '::/EFI/BOOT/BOOTX64.EFI')
+  mtools('mcopy', ipxe.script, '::/EFI/BOOT/autoexec.ipxe')
 }

@@ -32,6 +32,8 @@ export function buildNetwork(rack: RackPlan): void {
   cable(seed.lan.link, lan.namespace, lan.seedPort)
   ipIn(lan.namespace, `link set ${lan.seedPort} mtu ${mtu} master ${lan.bridge} up`)
   if (mtuTold) ipIn(seed.namespace, `link set ${seed.lan.link} mtu ${mtu}`)
+  // A veth lets several packets through in one piece, however long; a cable carries them one by one.
+  else ipIn(seed.namespace, `link set ${seed.lan.link} gso_max_segs 1`)
   // As README.md advises: a connection whose large packets vanish goes on with small ones.
   run(inNamespace(seed.namespace, ['sysctl', '-qw', 'net.ipv4.tcp_mtu_probing=1']))
   if (lossPercent > 0) run(inNamespace(seed.namespace, ['nft', lossyLink(seed.lan.link, lossPercent)]))

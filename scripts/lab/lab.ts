@@ -29,7 +29,7 @@ export const root = dirname(dirname(import.meta.dirname))
 
 /** What goes onto USB sticks; image/ipxe/fetch makes the first two. */
 const ipxe = {
-  image: join(root, '.cache/image/ipxe-stick.iso'),
+  image: join(root, '.cache/image/ipxe-usb.iso'),
   efi: join(root, '.cache/image/ipxe/ipxe.efi'),
   script: join(root, 'image/ipxe/autoexec.ipxe')
 }
@@ -175,7 +175,7 @@ function makeDisks(machine: MachinePlan): void {
   if (machine.stick) makeStick(machine, machine.stick)
 }
 
-/** A USB stick with iPXE as operators make it: for BIOS the image as it is, for UEFI a FAT file system with the loader that is looked for. */
+/** iPXE as operators put it into a USB port: for BIOS the image as it is, for UEFI a FAT file system with the loader that is looked for. */
 function makeStick(machine: MachinePlan, stick: string): void {
   if (bootMode(machine.firmware) === 'bios') return copyFileSync(ipxe.image, stick)
   closeSync(openSync(stick, 'w'))

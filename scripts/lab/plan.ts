@@ -11,7 +11,7 @@ const FIRMWARES = {
   bios: { mode: 'bios', arch: 'x86_64', network: 'pxe' },
   uefi: { mode: 'uefi', arch: 'x86_64', network: 'pxe' },
   http: { mode: 'uefi', arch: 'x86_64', network: 'http' },
-  'bios-stick': { mode: 'bios', arch: 'x86_64', network: 'stick' },
+  'bios-cd': { mode: 'bios', arch: 'x86_64', network: 'stick' },
   'uefi-stick': { mode: 'uefi', arch: 'x86_64', network: 'stick' },
   arm64: { mode: 'uefi', arch: 'aarch64', network: 'pxe' },
   'arm64-http': { mode: 'uefi', arch: 'aarch64', network: 'http' }

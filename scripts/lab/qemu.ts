@@ -119,17 +119,7 @@ function qemuArguments(machine: MachinePlan, order: readonly BootDevice[]): stri
       { mac, tap },
       ...(stick ? ['romfile='] : [`bootindex=${bootIndex('network')}`, ...(uefi ? ['romfile='] : [])])
     ),
-    ...(stick
-      ? [
-          ['-device', 'qemu-xhci,id=usb'],
-          ['-drive', `if=none,id=stick,file=${stick},format=raw`],
-          [
-            '-device',
-            // A UEFI machine's says that it is fixed, as many do: it must be left alone all the same.
-            `usb-storage,bus=usb.0,drive=stick,removable=${uefi ? 'off' : 'on'},serial=${serial}-U,bootindex=${bootIndex('network')}`
-          ]
-        ]
-      : []),
+    ...(stick ? usbStick(stick, serial, uefi, bootIndex('network')) : []),
     ...(uefi
       ? [
           ['-drive', `if=pflash,unit=0,format=raw,readonly=on,file=${uefiFirmware(firmware).code}`],
@@ -160,4 +150,17 @@ const arm = [
 const networkCard = (name: string, { mac, tap }: { mac: string; tap: string }, ...more: string[]) => [
   ['-netdev', `tap,id=net-${name},ifname=${tap},script=no,downscript=no`],
   ['-device', [`virtio-net-pci,id=nic-${name},netdev=net-${name},mac=${mac}`, ...more].join(',')]
+]
+
+/**
+ * iPXE in a USB port. For BIOS a CD drive, as BMCs show their virtual media: from a stick, which is its first hard disk, a BIOS does not go on to the
+ * second. For UEFI a stick that says it is fixed, as many do; it must be left alone all the same.
+ */
+const usbStick = (file: string, serial: string, uefi: boolean, bootIndex: number) => [
+  ['-device', 'qemu-xhci,id=usb'],
+  ['-drive', `if=none,id=stick,file=${file},format=raw${uefi ? '' : ',media=cdrom,readonly=on'}`],
+  [
+    '-device',
+    `usb-storage,bus=usb.0,drive=stick,removable=${uefi ? 'off' : 'on'},serial=${serial}-U,bootindex=${bootIndex}`
+  ]
 ]

@@ -49,7 +49,7 @@ cli
   .option('--nodes <n>', `number of machines (${defaults.nodes})`, wholeNumber)
   .option(
     '--firmware <list>',
-    `bios, uefi, http (UEFI without PXE), bios-stick, uefi-stick (iPXE on a USB stick), arm64, arm64-http; in turn (${defaults.firmware})`,
+    `bios, uefi, http (UEFI without PXE), bios-cd, uefi-stick (iPXE in a USB port), arm64, arm64-http; in turn (${defaults.firmware})`,
     list<Firmware>
   )
   .option('--memory <MiB>', `memory of each (${defaults.memoryMiB})`, wholeNumber)

@@ -54,7 +54,7 @@ export const deployment: Ways = {
     ...instance
   ],
   // iPXE comes from the stick, at each start; the boot entry of UEFI spares it the second time.
-  'bios-stick': [dhcp('iPXE', script), 'GET /boot/script', ...ramdisk, dhcp('iPXE'), ...instance],
+  'bios-cd': [dhcp('iPXE', script), 'GET /boot/script', ...ramdisk, dhcp('iPXE'), ...instance],
   'uefi-stick': [dhcp('iPXE', script), 'GET /boot/script', ...ramdisk, ...instance]
 }
 

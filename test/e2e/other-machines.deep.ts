@@ -32,7 +32,7 @@ const left = findRack(NAME)
 if (left) await takeDown(left)
 const rack = await putUp({
   ...defaults,
-  ...{ name: NAME, nodes: 4, firmware: ['arm64', 'arm64-http', 'bios-stick', 'uefi-stick'], diskGiB: 1 }
+  ...{ name: NAME, nodes: 4, firmware: ['arm64', 'arm64-http', 'bios-cd', 'uefi-stick'], diskGiB: 1 }
 })
 t.teardown(() => takeDown(rack))
 
@@ -78,7 +78,7 @@ t.test('ARM64 machines come to the ramdisk’s first call, and are switched off 
   }
 })
 
-t.test('machines with iPXE on a USB stick are deployed, and the stick is left as it was', async (t) => {
+t.test('machines with iPXE in a USB port are deployed, and it is left as it was', async (t) => {
   const before = sticks.map(({ stick }) => sha256(stick!))
   await startCapture(rack)
   await order(rack, names(sticks), IMAGE)

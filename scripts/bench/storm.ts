@@ -5,6 +5,7 @@
 //   stage        time in that stage: median, p99 and the longest; ramdisk and kernel include what the queue takes, "total" is from power-on to
 //                the ramdisk in memory
 //   again        packets that machines had to send again, and times that one was told to wait and ask again
+//   no room      datagrams that came to a socket that was full, Seedling's and the machines'
 //   RSS          Seedling's resident memory at its highest (VmHWM)
 //   loop         Seedling's answers meanwhile: time of a metadata-sized request of an operator (GET /v1/dhcp/status), asked every 50 ms
 //
@@ -22,7 +23,7 @@ import { openStore } from '../../services/store/open.ts'
 import { formatIp, parseIp } from '../../src/wire/address.ts'
 import { residentMemory } from '../../test/support/dhcp-peers.ts'
 import { STAGES, type Booted } from '../../test/support/fake-machines.ts'
-import { addNamespace, connect } from '../../test/support/namespace.ts'
+import { addNamespace, connect, type Namespace } from '../../test/support/namespace.ts'
 import { enrolRoom } from '../../test/support/room.ts'
 import { percentile } from './dhcp-load.ts'
 
@@ -59,7 +60,8 @@ writeFileSync(
     network: {
       ...{ interface: 'lan', address: SERVER },
       subnets: [{ cidr: '10.20.0.0/16', pool: { start: '10.20.1.0', end: '10.20.100.255' } }],
-      dhcp: { exclusive: false }
+      // One host with one MAC has all the machines' addresses: it would be taken for somebody who uses them.
+      dhcp: { exclusive: false, probeConflicts: false }
     },
     api: { socket: join(folder, 'api.sock') },
     boot: { kernel: files.kernel, ramdisk: files.ramdisk, loaders },
@@ -79,6 +81,15 @@ const answerTime = () =>
       .on('error', reject)
       .end()
   })
+
+/** Datagrams that came when their socket had no room (RcvbufErrors in /proc/net/snmp). */
+async function withoutRoom(namespace: Namespace): Promise<number> {
+  const [names, values] = (await namespace.run('cat', '/proc/net/snmp'))
+    .split('\n')
+    .filter((line) => line.startsWith('Udp:'))
+    .map((line) => line.split(' '))
+  return Number(values?.[names?.indexOf('RcvbufErrors') ?? 0])
+}
 
 async function serve() {
   const log = join(folder, 'seedling.log')
@@ -116,6 +127,7 @@ try {
   over = true
   await asking
   const peak = residentMemory(pid).peak
+  const full = { server: await withoutRoom(host), machines: await withoutRoom(room) }
   server.kill('SIGTERM')
 
   const came = booted.filter(({ failure }) => failure === null)
@@ -136,7 +148,7 @@ try {
   console.log(row('total', came.map(({ total }) => total))) // prettier-ignore
   const rate = (came.length * bytes) / seconds / 1e6
   console.log(
-    `\n${machines - came.length} lost, ${again} times again, ${rate.toFixed(0)} MB/s in sum, RSS ${(idle / 1024).toFixed(0)} MiB before, ` +
+    `\n${machines - came.length} lost, ${again} times again, no room for ${full.server} and ${full.machines} datagrams, ${rate.toFixed(0)} MB/s in sum, RSS ${(idle / 1024).toFixed(0)} MiB before, ` +
       `${(peak / 1024).toFixed(0)} MiB at most; API answers p50 ${percentile(answers, 0.5).toFixed(1)} ms, p99 ${percentile(answers, 0.99).toFixed(1)} ms`
   )
   const failures = new Map<string, number>()
@@ -150,7 +162,7 @@ try {
     })
   )
   const ours = {
-    ...{ machines, lost: machines - came.length, again, seconds: rounded(seconds) },
+    ...{ machines, lost: machines - came.length, again, withoutRoom: full, seconds: rounded(seconds) },
     ...{ megabytesPerSecond: rounded(rate), residentMiB: rounded(peak / 1024), milliseconds: stages },
     apiP99Milliseconds: rounded(percentile(answers, 0.99))
   }

@@ -118,11 +118,13 @@ export function startDhcp(deps: DhcpDeps): DhcpServer {
   let enrolled: Arrived[] = []
   let strangers: Arrived[] = []
   let seen = 0
+  let turn = 0
   let unanswered = 0
   let closed = false
 
   function receive(bytes: Buffer, from: RemoteInfo, port: 67 | 4011): void {
     counters.received++
+    if (turn++ === 0) setImmediate(turnOver)
     if (port === 67 && deps.heard?.(bytes, from.address)) return
     // Before anything is decoded: whose packet is it? A flood of strangers' costs no more than this.
     const mac = bytes.length >= 34 && bytes[2] === 6 ? macFromBytes(bytes, 28) : ''
@@ -139,6 +141,11 @@ export function startDhcp(deps: DhcpDeps): DhcpServer {
     if (enrolled.length + strangers.length === 0) setImmediate(serve)
     if (ours) enrolled.push(arrived)
     else strangers.push(arrived)
+  }
+
+  function turnOver(): void {
+    if (turn < PACKETS_A_TURN) shield.drained()
+    turn = 0
   }
 
   /** A stranger where strangers get nothing: counted, kept for who wants to know, and looked into for who reads the debug log. */

@@ -45,6 +45,8 @@ export async function aRoom(expected: Expected) {
   socket.bind(68)
   await once(socket, 'listening')
   socket.setBroadcast(true)
+  // Answers to all of them come to this one socket.
+  socket.setRecvBufferSize(4 * 2 ** 20)
   const waiting = new Map<number, (message: DhcpMessage) => void>()
   socket.on('message', (bytes) => {
     const message = decodeDhcp(bytes)

@@ -7,7 +7,7 @@ const log = pino({ level: 'silent' })
 const STEP = 10
 
 /** A shield, and a kernel that lets in what it was told to. `come`: what was looked into of so many strangers in each of some seconds. */
-function aShield(t: Test, how: Partial<FloodShieldDeps> = {}) {
+function aShield(t: Test, how: Partial<FloodShieldDeps> & { slow?: boolean } = {}) {
   mock.timers.enable({ apis: ['setInterval'] })
   t.teardown(() => mock.timers.reset())
   let programs = 0
@@ -37,6 +37,7 @@ function aShield(t: Test, how: Partial<FloodShieldDeps> = {}) {
           counted.in++
           if (!shield.tooMany(now)) counted.read++
         }
+        if (how.slow !== true) shield.drained()
         mock.timers.tick(STEP)
       }
       return counted
@@ -74,6 +75,14 @@ t.test('who is enrolled during a flood is let in from then on', async (t) => {
   const before = asked.length
   come(50_000, 3)
   t.equal(asked.length - before, 3, 'asked every second')
+})
+
+t.test('a flood is seen too where less is read in a second than may be', async (t) => {
+  const { come, shield } = aShield(t, { slow: true })
+  come(400, 3)
+  t.equal(shield.share(), 1)
+  come(400, 1)
+  t.equal(shield.share(), 1 / 4, 'more than may come in a second have come, and there was always more')
 })
 
 t.test('a kernel with little room for programs gets a smaller one', async (t) => {

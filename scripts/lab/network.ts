@@ -13,7 +13,7 @@ const namespaces = (rack: RackPlan) => [rack.lan.namespace, rack.bmcs.namespace,
 /** Builds namespaces, bridge, links and taps. @throws Error if anything of that name is there already */
 export function buildNetwork(rack: RackPlan): void {
   const { lan, otherLan, bmcs, seed, machines } = rack
-  const { mtu, mtuTold, spanningTree, lossPercent, nics } = rack.options
+  const { mtu, spanningTree, lossPercent, nics } = rack.options
   const ip = (line: string) => run(['ip', ...line.split(' ')])
   const ipIn = (namespace: string, line: string) => ip(`-n ${namespace} ${line}`)
 
@@ -31,11 +31,7 @@ export function buildNetwork(rack: RackPlan): void {
 
   cable(seed.lan.link, lan.namespace, lan.seedPort)
   ipIn(lan.namespace, `link set ${lan.seedPort} mtu ${mtu} master ${lan.bridge} up`)
-  if (mtuTold) ipIn(seed.namespace, `link set ${seed.lan.link} mtu ${mtu}`)
-  // A veth lets several packets through in one piece, however long; a cable carries them one by one.
-  else ipIn(seed.namespace, `link set ${seed.lan.link} gso_max_segs 1`)
-  // As README.md advises: a connection whose large packets vanish goes on with small ones.
-  run(inNamespace(seed.namespace, ['sysctl', '-qw', 'net.ipv4.tcp_mtu_probing=1']))
+  ipIn(seed.namespace, `link set ${seed.lan.link} mtu ${mtu}`)
   if (lossPercent > 0) run(inNamespace(seed.namespace, ['nft', lossyLink(seed.lan.link, lossPercent)]))
 
   if (nics > 1) {

@@ -36,9 +36,8 @@ export type RackOptions = {
   diskGiB: number
   /** The machines' own first choice; the other device comes second. */
   bootFirst: BootDevice
-  /** Bytes that the LAN carries in one piece; whether Seedling and its link are told, or larger packets just vanish. */
+  /** Bytes that the LAN carries in one piece. */
   mtu: number
-  mtuTold: boolean
   /**
    * The LAN's switch runs the spanning tree protocol: a port forwards nothing for 30 s after its link came up, which it does when the machine
    * is switched on.
@@ -58,7 +57,6 @@ export const defaults: RackOptions = {
   diskGiB: 4,
   bootFirst: 'network',
   mtu: 1500,
-  mtuTold: true,
   spanningTree: false,
   lossPercent: 0,
   nics: 1

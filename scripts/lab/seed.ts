@@ -28,7 +28,7 @@ export function seedConfig(rack: RackPlan): object {
           gateway: lan.address,
           dns: [],
           leaseSeconds: 3600,
-          ...(rack.options.mtu === 1500 || !rack.options.mtuTold ? {} : { mtu: rack.options.mtu })
+          ...(rack.options.mtu === 1500 ? {} : { mtu: rack.options.mtu })
         }
       ]
     },

@@ -98,13 +98,9 @@ const CASES: Readonly<Record<string, Case>> = {
       )
     }
   },
-  'an MTU of 1300, as configured': {
+  'an MTU of 1300': {
     options: { mtu: 1300 },
     named: []
-  },
-  'an MTU of 1300 that nobody was told of': {
-    options: { mtu: 1300, mtuTold: false },
-    named: [{ cause: 'path-mtu', client: /^tftp$/, of: 'uefi' }]
   },
   'one packet in ten is lost, each way': {
     options: { lossPercent: 10 },

@@ -11,6 +11,11 @@ import { Ip, NetworkSchema, readNetwork, type NetworkConfig } from './network-co
 const Port = Type.Integer({ minimum: 1, maximum: 65535 })
 const Seconds = Type.Integer({ minimum: 0, maximum: 7 * 86400 })
 
+const RAMDISK = {
+  kernel: Type.String({ minLength: 1, description: 'kernel of the deploy ramdisk' }),
+  ramdisk: Type.String({ minLength: 1, description: 'the deploy ramdisk' })
+}
+
 const ConfigSchema = Type.Object(
   {
     dataDir: Type.String({ minLength: 1, description: 'folder for the database, keys and images' }),
@@ -26,8 +31,8 @@ const ConfigSchema = Type.Object(
     ),
     boot: Type.Object(
       {
-        kernel: Type.String({ minLength: 1, description: 'kernel of the deploy ramdisk' }),
-        ramdisk: Type.String({ minLength: 1, description: 'the deploy ramdisk' }),
+        ...RAMDISK,
+        aarch64: Type.Optional(Type.Object(RAMDISK, { additionalProperties: false })),
         loaders: Type.String({ minLength: 1, description: 'folder with the boot loaders' }),
         console: Type.Optional(Type.Array(Type.String({ pattern: '^[a-zA-Z0-9,]+$' }))),
         kernelArguments: Type.Optional(Type.Array(Type.String({ pattern: '^[A-Za-z0-9_.,:/=+-]+$' })))
@@ -75,6 +80,9 @@ const ConfigSchema = Type.Object(
   { additionalProperties: false }
 )
 
+/** Files of one architecture's deploy ramdisk. */
+export type RamdiskPaths = { kernel: string; ramdisk: string }
+
 /** The effective configuration: every default filled in, every path absolute. */
 export type Config = {
   dataDir: string
@@ -82,7 +90,13 @@ export type Config = {
   http: { port: number }
   /** `address` null: no TCP listener, only the Unix socket. */
   api: { address: string | null; port: number; socket: string }
-  boot: { kernel: string; ramdisk: string; loaders: string; console: string[]; kernelArguments: string[] }
+  boot: {
+    /** `kernel` and `ramdisk` of the file are those of x86_64. */
+    ramdisks: { x86_64: RamdiskPaths; aarch64?: RamdiskPaths }
+    loaders: string
+    console: string[]
+    kernelArguments: string[]
+  }
   /** Limits and patience of orders; seconds. */
   deploy: OrderLimits
   /** 0: power is read only when an order needs it. */
@@ -126,14 +140,17 @@ export function checkConfig(json: unknown, folder: string, file = 'the configura
     )
   const given = json as Static<typeof ConfigSchema>
   const path = (name: string) => resolve(folder, name)
+  const ramdisk = (files: RamdiskPaths) => ({ kernel: path(files.kernel), ramdisk: path(files.ramdisk) })
   return {
     dataDir: path(given.dataDir),
     network,
     http: { port: given.http?.port ?? 80 },
     api: { address: given.api.address ?? null, port: given.api.port ?? 6385, socket: path(given.api.socket) },
     boot: {
-      kernel: path(given.boot.kernel),
-      ramdisk: path(given.boot.ramdisk),
+      ramdisks: {
+        x86_64: ramdisk(given.boot),
+        ...(given.boot.aarch64 ? { aarch64: ramdisk(given.boot.aarch64) } : {})
+      },
       loaders: path(given.boot.loaders),
       console: given.boot.console ?? [],
       kernelArguments: given.boot.kernelArguments ?? []

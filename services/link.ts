@@ -31,6 +31,11 @@ export function linkMac(name: string): Mac | undefined {
   return parseMac(attribute(name, 'address') ?? '')
 }
 
+/** What the link carries in one piece, bytes with the IP header; undefined when it is not there. */
+export function linkMtu(name: string): number | undefined {
+  return Number(attribute(name, 'mtu')) || undefined
+}
+
 function attribute(name: string, of: string): string | null {
   try {
     return readFileSync(`/sys/class/net/${name}/${of}`, 'latin1').trim()

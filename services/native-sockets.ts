@@ -24,6 +24,8 @@ export type Native = {
   boundDevice(fd: number): string
   /** Lets the kernel run a program (src/wire/socket-filter.ts) over what comes, in place of the one before; null: none. False: it does not take this one. */
   filter(fd: number, program: Buffer | null): boolean
+  /** What a TCP connection has sent since it began, in segments, and how many of them were sent again (tcp(7), TCP_INFO). */
+  segments(fd: number): { sent: number; resent: number } | null
 }
 
 const AF_INET = 2
@@ -38,6 +40,12 @@ const SO_ATTACH_FILTER = 26
 const SO_DETACH_FILTER = 27
 const SO_RCVBUFFORCE = 33
 const DEVICE_NAME_BYTES = 16
+const IPPROTO_TCP = 6
+const TCP_INFO = 11
+/** In struct tcp_info (linux/tcp.h): tcpi_total_retrans and tcpi_segs_out. */
+const TOTAL_RETRANS = 100
+const SEGS_OUT = 136
+const TCP_INFO_BYTES = 140
 
 /** null: the optional dependency is not installed. */
 export async function loadNative(): Promise<Native | null> {
@@ -110,6 +118,12 @@ export async function loadNative(): Promise<Native | null> {
       const length = [name.length]
       if (getsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, name, length) !== 0) return ''
       return name.toString('latin1', 0, length[0]).replace(/\0.*$/, '')
+    },
+    segments(fd) {
+      const info = Buffer.alloc(TCP_INFO_BYTES)
+      const length = [info.length]
+      if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, info, length) !== 0 || length[0] !== info.length) return null
+      return { sent: info.readUInt32LE(SEGS_OUT), resent: info.readUInt32LE(TOTAL_RETRANS) }
     },
     filter(fd, program) {
       if (!program) return set(fd, SO_DETACH_FILTER, 0)

@@ -6,6 +6,8 @@ import { networkInterfaces } from 'node:os'
 import { parseArgs } from 'node:util'
 import { machineUrl, type BootSettings } from '../src/decide/boot-file.ts'
 import { METADATA_ADDRESS } from '../src/decide/dhcp-reply.ts'
+import { pathMtu } from '../src/decide/tftp.ts'
+import { USUAL_MTU } from '../src/decide/tftp-transfer.ts'
 import { bmcAccess } from '../src/domain/bmc-access.ts'
 import { AppError } from '../src/domain/error.ts'
 import type { Node } from '../src/domain/node.ts'
@@ -13,7 +15,7 @@ import type { Ip } from '../src/wire/address.ts'
 import { startApi, type ApiDeps } from './api/server.ts'
 import { startBmcs } from './bmc/bmcs.ts'
 import { agentRoutes } from './boot/agent.ts'
-import { openBootFiles } from './boot/files.ts'
+import { bootFileHashes, openBootFiles } from './boot/files.ts'
 import { startBoot } from './boot/server.ts'
 import { startConsoles } from './console/consoles.ts'
 import { startRecorder } from './console/recorder.ts'
@@ -24,8 +26,9 @@ import { loadConfig } from './config.ts'
 import { startDhcpService } from './dhcp/service.ts'
 import { startImages } from './images/images.ts'
 import { openLog } from './log.ts'
-import { linkMac, startLinkWatch } from './link.ts'
+import { linkMac, linkMtu, startLinkWatch } from './link.ts'
 import { inheritedSockets, listenDatagrams, listenDhcp, listenOptions } from './listen.ts'
+import { loadNative } from './native-sockets.ts'
 import { metadataRoutes } from './metadata/routes.ts'
 import { createApply } from './store/apply.ts'
 import { createFacts } from './store/facts.ts'
@@ -67,12 +70,12 @@ export async function serve(args: string[]): Promise<void> {
       : undefined
   const tftpSocket = await listenDatagrams('tftp', { address, port: TFTP_PORT }, inherited)
 
-  const files = await openBootFiles(config.boot)
+  const native = await loadNative()
+  const files = await openBootFiles(config.boot.ramdisks)
   const loaders = loadLoaders(config.boot.loaders)
   const settings: BootSettings = {
     url,
-    kernel: files.kernel.sha256,
-    ramdisk: files.ramdisk.sha256,
+    ramdisks: bootFileHashes(files),
     console: config.boot.console,
     kernelArguments: config.boot.kernelArguments
   }
@@ -107,6 +110,7 @@ export async function serve(args: string[]): Promise<void> {
     files,
     loaders,
     settings,
+    ...(native ? { segments: native.segments } : {}),
     routes: [agentRoutes({ ...common, token, limits, url, wake }), metadataRoutes({ ...common, url, wake })],
     listen: listenOptions('http', { host: address, port: config.http.port }, inherited),
     // Where clouds have their metadata service, and where our leases route it to (option 121). What systemd passed hears it already.
@@ -121,7 +125,8 @@ export async function serve(args: string[]): Promise<void> {
     socket: tftpSocket,
     address,
     loaders,
-    settings
+    settings,
+    mtu: (client) => Math.min(pathMtu(client, config.network.subnets), linkMtu(link) ?? USUAL_MTU)
   })
   const dhcp = startDhcpService({
     ...common,

@@ -2,7 +2,7 @@
 # Packages of any Debian suite, whatever suite this machine runs: a private apt state folder with its own
 # sources. The mirror is the one this machine's apt uses; apt checks every signature with Debian's archive keys.
 #
-#   debian_setup FOLDER SUITE           point the functions below at a suite
+#   debian_setup FOLDER SUITE [ARCH]    point the functions below at a suite (of amd64, if not said)
 #   debian_refresh [MAX_AGE_MINUTES]    fetch the package lists when they are older than that
 #   debian_resolve NAME...              print "name version file" of these packages and all they depend on
 #   debian_fetch NAME...                download these and all they depend on into $debian_dir/cache/archives
@@ -27,6 +27,7 @@ debian_mirror() {
 debian_setup() {
   local suite=$2 mirror source
   debian_dir=$1
+  debian_arch=${3:-amd64}
   mirror=$(debian_mirror) || return 1
   if [ ! -r "$debian_keyring" ]; then
     echo "$debian_keyring is missing: install the package debian-archive-keyring" >&2
@@ -48,7 +49,7 @@ debian_apt() {
     -o Dir::State="$debian_dir/state" -o Dir::State::status="$debian_dir/status" \
     -o Dir::Cache="$debian_dir/cache" -o Dir::Etc::sourcelist="$debian_dir/sources.list" \
     -o Dir::Etc::sourceparts=- -o Dir::Etc::preferencesparts=/dev/null -o Dir::Etc::preferences=/dev/null \
-    -o APT::Architecture=amd64 -o APT::Architectures=amd64 -o APT::Sandbox::User=root \
+    -o APT::Architecture="$debian_arch" -o APT::Architectures="$debian_arch" -o APT::Sandbox::User=root \
     -o APT::Install-Recommends=false -o APT::Get::AllowUnauthenticated=false \
     -o Acquire::Languages=none -o Acquire::Retries=3 -o Acquire::http::Timeout=30 "${debian_options[@]}" "$@"
 }

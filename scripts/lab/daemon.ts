@@ -7,6 +7,7 @@
 //   fault MACHINE JSON    what is to go wrong from now on (Faults) → ok
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+//   link MACHINE on|off   the network card sees a link, or none → "done", or why not
 import { readFileSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
@@ -21,19 +22,19 @@ const planFile = process.argv[2]!
 const rack = JSON.parse(readFileSync(planFile, 'utf8')) as RackPlan
 const log = (message: string) => console.log(`${new Date().toISOString()} ${message}`)
 
-const machines = new Map(
-  rack.machines.map((plan) => [plan.name, createMachine(plan, rack.lan.namespace, log)] as const)
-)
+const machines = new Map(rack.machines.map((plan) => [plan.name, createMachine(plan, rack, log)] as const))
 
 const bmcs = new Map<string, ReturnType<typeof startBmc>>()
 
 const server = createServer((connection) => {
   // Whoever asked may be gone before the answer.
   connection.on('error', () => {})
-  createInterface({ input: connection }).once('line', (line) => connection.end(`${answer(line)}\n`))
+  createInterface({ input: connection }).once('line', async (line) =>
+    connection.end(`${await answer(line)}\n`)
+  )
 })
 
-function answer(line: string): string {
+async function answer(line: string): Promise<string> {
   const [word, name = '', rest = ''] = line.split(' ')
   if (word === 'status') return JSON.stringify([...machines.values()].map((machine) => machine.status()))
   const machine = machines.get(name)
@@ -46,6 +47,11 @@ function answer(line: string): string {
   }
   if (word === 'chassis' && machine)
     return Buffer.from(machine.chassis([...Buffer.from(rest, 'hex')])).toString('hex')
+  if (word === 'link' && machine)
+    return machine.setLink(rest === 'on').then(
+      () => 'done',
+      (error: Error) => error.message
+    )
   log(`a request that makes no sense: ${JSON.stringify(line)}`)
   return ''
 }

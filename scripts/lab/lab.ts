@@ -19,14 +19,21 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { buildBmcModule } from './bmc.ts'
 import type { Faults } from './faults.ts'
 import type { MachineStatus } from './machine.ts'
-import { buildNetwork, networkRemains, removeNetwork } from './network.ts'
+import { buildNetwork, networkRemains, removeNetwork, setSwitchPort, startOtherDhcp } from './network.ts'
 import { bootMode, planRack, rackDir } from './plan.ts'
 import type { MachinePlan, RackOptions, RackPlan } from './plan.ts'
 import { inNamespace, recordedPid, run, startDetached, stopRecorded } from './process.ts'
-import { ovmf } from './qemu.ts'
+import { uefiFirmware } from './qemu.ts'
 
 /** The project's folder. */
 export const root = dirname(dirname(import.meta.dirname))
+
+/** What goes onto USB sticks; image/ipxe/fetch makes the first two. */
+const ipxe = {
+  image: join(root, '.cache/image/ipxe-usb.iso'),
+  efi: join(root, '.cache/image/ipxe/ipxe.efi'),
+  script: join(root, 'image/ipxe/autoexec.ipxe')
+}
 
 /** sun_path of unix(7) holds 108 bytes with the final zero. */
 const longestSocketPath = 107
@@ -56,6 +63,7 @@ export async function putUp(options: RackOptions): Promise<RackPlan> {
     rack.machines.forEach(makeDisks)
     buildBmcModule(rack)
     buildNetwork(rack)
+    if (options.nics > 1) startOtherDhcp(rack)
     startDetached([process.execPath, join(import.meta.dirname, 'daemon.ts'), planFile(rack.dir)], rack.daemon)
     await until(
       () => daemonStatus(rack).catch(() => undefined),
@@ -79,9 +87,20 @@ export async function takeDown(rack: RackPlan): Promise<void> {
 
 /** Each machine's power and boot flags. @throws Error when the daemon is not running */
 export async function daemonStatus(rack: RackPlan): Promise<MachineStatus[]> {
+  return JSON.parse(await askDaemon(rack, 'status')) as MachineStatus[]
+}
+
+/** The cable between a machine and the LAN: both ends see at once whether it is plugged in. @throws Error when the machine is off */
+export async function setCable(rack: RackPlan, machine: MachinePlan, plugged: boolean): Promise<void> {
+  const answer = await askDaemon(rack, `link ${machine.name} ${plugged ? 'on' : 'off'}`)
+  if (answer.trim() !== 'done') throw new Error(`${machine.name}: ${answer.trim() || 'no answer'}`)
+  setSwitchPort(rack, machine.switchPort, plugged)
+}
+
+function askDaemon(rack: RackPlan, line: string): Promise<string> {
   const connection = connect(rack.daemon.socket)
-  connection.write('status\n')
-  return JSON.parse(await text(connection)) as MachineStatus[]
+  connection.write(`${line}\n`)
+  return text(connection)
 }
 
 /** What is to go wrong with a machine from now on, and nothing else; what is not said is all right. */
@@ -164,5 +183,19 @@ const planFile = (dir: string): string => join(dir, 'rack.json')
 function makeDisks(machine: MachinePlan): void {
   closeSync(openSync(machine.disk, 'w'))
   truncateSync(machine.disk, machine.diskGiB * 1024 ** 3)
-  if (bootMode(machine.firmware) === 'uefi') copyFileSync(ovmf.variables, machine.efiVariables)
+  if (bootMode(machine.firmware) === 'uefi')
+    copyFileSync(uefiFirmware(machine.firmware).variables, machine.efiVariables)
+  if (machine.stick) makeStick(machine, machine.stick)
+}
+
+/** iPXE as operators put it into a USB port: for BIOS the image as it is, for UEFI a FAT file system with the loader that is looked for. */
+function makeStick(machine: MachinePlan, stick: string): void {
+  if (bootMode(machine.firmware) === 'bios') return copyFileSync(ipxe.image, stick)
+  closeSync(openSync(stick, 'w'))
+  truncateSync(stick, machine.diskGiB * 1024 ** 3)
+  const mtools = (program: string, ...args: string[]) => run([program, '-i', stick, ...args])
+  mtools('mformat', '-F', '::')
+  mtools('mmd', '::/EFI', '::/EFI/BOOT')
+  mtools('mcopy', ipxe.efi, '::/EFI/BOOT/BOOTX64.EFI')
+  mtools('mcopy', ipxe.script, '::/EFI/BOOT/autoexec.ipxe')
 }

@@ -2,7 +2,8 @@
 import { answerChassis, bootBegan, bootOrder, newChassis } from './chassis.ts'
 import type { ChassisAction } from './chassis.ts'
 import { faultyAction, noFaults, type Faults } from './faults.ts'
-import type { MachinePlan } from './plan.ts'
+import { setSwitchPort } from './network.ts'
+import type { MachinePlan, RackPlan } from './plan.ts'
 import { startQemu } from './qemu.ts'
 import type { Qemu } from './qemu.ts'
 
@@ -14,12 +15,18 @@ export type Machine = {
   status(): MachineStatus
   /** What is to go wrong from now on. */
   setFaults(faults: Faults): void
+  /** The card on the LAN sees a link or none. @throws Error when the machine is off */
+  setLink(up: boolean): Promise<void>
   /** Takes the power away; resolves when the machine is off. */
   close(): Promise<void>
 }
 
-/** @param namespace the LAN's network namespace, where the machine's tap is */
-export function createMachine(plan: MachinePlan, namespace: string, log: (message: string) => void): Machine {
+/** @param lan the LAN's network namespace, where the machine's tap is */
+export function createMachine(
+  plan: MachinePlan,
+  { lan }: Pick<RackPlan, 'lan'>,
+  log: (message: string) => void
+): Machine {
   let chassis = newChassis
   let qemu: Qemu | undefined
   let work: Promise<void> = Promise.resolve()
@@ -36,7 +43,7 @@ export function createMachine(plan: MachinePlan, namespace: string, log: (messag
     const order = nextBootOrder()
     log(`${plan.name}: boots ${order.join(', then ')}`)
     chassis = bootBegan(chassis)
-    qemu = startQemu(plan, namespace, order, ({ reset, problem }) => {
+    qemu = startQemu(plan, lan.namespace, order, ({ reset, problem }) => {
       qemu = undefined
       log(`${plan.name}: ${reset ? 'reset' : 'off'}${problem && `: ${problem}`}`)
       if (reset) boot()
@@ -44,7 +51,10 @@ export function createMachine(plan: MachinePlan, namespace: string, log: (messag
   }
 
   async function powerOn(): Promise<void> {
-    if (!qemu) boot()
+    if (qemu) return
+    if (plan.switchPort !== plan.tap)
+      for (const up of [false, true]) setSwitchPort({ lan }, plan.switchPort, up)
+    boot()
   }
 
   const actions: Record<ChassisAction, () => Promise<void> | undefined> = {
@@ -87,6 +97,10 @@ export function createMachine(plan: MachinePlan, namespace: string, log: (messag
     }),
     setFaults(next) {
       faults = next
+    },
+    async setLink(up) {
+      if (!qemu) throw new Error('the machine is off')
+      await qemu.setLink(up)
     },
     async close() {
       then(actions.off)

@@ -6,14 +6,15 @@
 import { readdirSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { METADATA_ADDRESS } from '../../src/decide/dhcp-reply.ts'
-import type { RackPlan } from './plan.ts'
-import { inNamespace, run } from './process.ts'
+import type { MachinePlan, RackPlan } from './plan.ts'
+import { inNamespace, run, startDetached } from './process.ts'
 
 const namespaces = (rack: RackPlan) => [rack.lan.namespace, rack.bmcs.namespace, rack.seed.namespace]
 
 /** Builds namespaces, bridge, links and taps. @throws Error if anything of that name is there already */
 export function buildNetwork(rack: RackPlan): void {
-  const { lan, bmcs, seed, machines } = rack
+  const { lan, otherLan, bmcs, seed, machines } = rack
+  const { mtu, spanningTree, lossPercent, nics } = rack.options
   const ip = (line: string) => run(['ip', ...line.split(' ')])
   const ipIn = (namespace: string, line: string) => ip(`-n ${namespace} ${line}`)
 
@@ -24,15 +25,22 @@ export function buildNetwork(rack: RackPlan): void {
     run(inNamespace(namespace, ['sysctl', '-qw', 'net.ipv4.ip_forward=0', 'net.ipv6.conf.all.forwarding=0']))
   }
 
-  ipIn(lan.namespace, `link add ${lan.bridge} type bridge stp_state 0 forward_delay 0 mcast_snooping 0`)
-  ipIn(lan.namespace, `link set ${lan.bridge} up`)
-  for (const { tap } of machines) {
-    ipIn(lan.namespace, `tuntap add ${tap} mode tap`)
-    ipIn(lan.namespace, `link set ${tap} master ${lan.bridge} up`)
-  }
+  // forward_delay in hundredths of a second, spent twice: listening, then learning (IEEE 802.1D-1998, 8.4).
+  const tree = spanningTree ? 'stp_state 1 forward_delay 1500' : 'stp_state 0 forward_delay 0'
+  bridge(lan.bridge, tree)
+  for (const machine of machines) connect(machine)
 
   cable(seed.lan.link, lan.namespace, lan.seedPort)
-  ipIn(lan.namespace, `link set ${lan.seedPort} master ${lan.bridge} up`)
+  ipIn(lan.namespace, `link set ${lan.seedPort} mtu ${mtu} master ${lan.bridge} up`)
+  ipIn(seed.namespace, `link set ${seed.lan.link} mtu ${mtu}`)
+  if (lossPercent > 0) run(inNamespace(seed.namespace, ['nft', lossyLink(seed.lan.link, lossPercent)]))
+
+  if (nics > 1) {
+    bridge(otherLan.bridge, 'stp_state 0 forward_delay 0')
+    ipIn(lan.namespace, `address add ${otherLan.address}/${otherLan.prefix} dev ${otherLan.bridge}`)
+    for (const { otherNics } of machines)
+      otherNics.forEach(({ tap }, card) => port(tap, card === 0 ? otherLan.bridge : null))
+  }
 
   cable(seed.bmc.link, bmcs.namespace, bmcs.link)
   for (const { bmc } of machines)
@@ -50,9 +58,53 @@ export function buildNetwork(rack: RackPlan): void {
   }
   ipIn(seed.namespace, `address add ${METADATA_ADDRESS}/32 dev ${seed.lan.link}`)
 
+  function bridge(name: string, tree: string): void {
+    ipIn(lan.namespace, `link add ${name} type bridge ${tree} mcast_snooping 0`)
+    ipIn(lan.namespace, `link set ${name} up`)
+  }
+  /** A tap has no link while no QEMU holds it, at a reset for example. A switch that minds gets a port that is not the tap. */
+  function connect({ tap, switchPort }: MachinePlan): void {
+    if (switchPort === tap) return port(tap, lan.bridge)
+    const wire = `w-${tap}`
+    bridge(wire, 'stp_state 0 forward_delay 0')
+    port(tap, wire)
+    ipIn(lan.namespace, `link add ${switchPort} type veth peer name e-${tap}`)
+    ipIn(lan.namespace, `link set e-${tap} mtu ${mtu} master ${wire} up`)
+    ipIn(lan.namespace, `link set ${switchPort} mtu ${mtu} master ${lan.bridge} up`)
+  }
+  function port(tap: string, bridge: string | null): void {
+    ipIn(lan.namespace, `tuntap add ${tap} mode tap`)
+    ipIn(lan.namespace, `link set ${tap} mtu ${mtu} ${bridge ? `master ${bridge} ` : ''}up`)
+  }
   function cable(seedEnd: string, namespace: string, otherEnd: string): void {
     ipIn(seed.namespace, `link add ${seedEnd} type veth peer name ${otherEnd} netns ${namespace}`)
   }
+}
+
+/** nftables' rules for a host whose `link` loses packets at random, coming and going. */
+function lossyLink(link: string, percent: number): string {
+  const chain = (hook: string, way: string) => `chain ${hook} {
+    type filter hook ${hook} priority 0
+    ${way} ${link} numgen random mod 100 < ${percent} drop
+  }`
+  return `table ip lossy {\n${chain('input', 'iifname')}\n${chain('output', 'oifname')}\n}`
+}
+
+/** The DHCP server on the network of the machines' first cards: answers everybody, and knows nothing of booting. */
+export function startOtherDhcp({ lan, otherLan }: RackPlan): void {
+  const { bridge, log, pidFile } = otherLan
+  const network = otherLan.address.replace(/\d+$/, '')
+  const options = [
+    ['--keep-in-foreground', '--conf-file=/dev/null', '--port=0', '--leasefile-ro', '--log-dhcp'],
+    [`--interface=${bridge}`, '--bind-interfaces', '--log-facility=-', '--user=root', '--pid-file='],
+    [`--dhcp-range=${network}100,${network}199,1h`, '--dhcp-authoritative']
+  ].flat()
+  startDetached(inNamespace(lan.namespace, ['dnsmasq', ...options]), { log, pidFile })
+}
+
+/** Pulls the cable of a machine's card out of the switch, or plugs it in: whatever the switch knew of that port is forgotten. */
+export function setSwitchPort({ lan }: Pick<RackPlan, 'lan'>, port: string, up: boolean): void {
+  run(['ip', '-n', lan.namespace, 'link', 'set', port, up ? 'up' : 'down'])
 }
 
 /** Ends whatever still runs in the rack's namespaces and removes them, and with them every link. Safe to repeat. */

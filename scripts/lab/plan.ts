@@ -2,11 +2,26 @@
 // Whatever the other files of this folder start, write or remove is named here.
 import { join } from 'node:path'
 
-/** `http` is UEFI set up to boot by HTTP instead of PXE. */
-export type Firmware = 'bios' | 'uefi' | 'http'
+/**
+ * What kinds of machines there are: how they start a system (in the words of Ironic's `boot_mode` and of IPMI's boot flags), their processor
+ * (as Ironic's `cpu_arch`), and how their firmware boots from the network. Those that do so from a `stick` know nothing of networks: they
+ * have iPXE in a USB port.
+ */
+const FIRMWARES = {
+  bios: { mode: 'bios', arch: 'x86_64', network: 'pxe' },
+  uefi: { mode: 'uefi', arch: 'x86_64', network: 'pxe' },
+  http: { mode: 'uefi', arch: 'x86_64', network: 'http' },
+  'bios-cd': { mode: 'bios', arch: 'x86_64', network: 'stick' },
+  'uefi-stick': { mode: 'uefi', arch: 'x86_64', network: 'stick' },
+  arm64: { mode: 'uefi', arch: 'aarch64', network: 'pxe' },
+  'arm64-http': { mode: 'uefi', arch: 'aarch64', network: 'http' }
+} as const
 
-/** How a machine with this firmware starts a system, in the words of Ironic's `boot_mode` and of IPMI's boot flags. */
-export const bootMode = (firmware: Firmware): 'bios' | 'uefi' => (firmware === 'bios' ? 'bios' : 'uefi')
+export type Firmware = keyof typeof FIRMWARES
+
+export const bootMode = (firmware: Firmware): 'bios' | 'uefi' => FIRMWARES[firmware].mode
+export const cpuArch = (firmware: Firmware): 'x86_64' | 'aarch64' => FIRMWARES[firmware].arch
+export const networkBoot = (firmware: Firmware): 'pxe' | 'http' | 'stick' => FIRMWARES[firmware].network
 
 /** What a machine tries, in order, when no boot override says otherwise. */
 export type BootDevice = 'network' | 'disk'
@@ -21,6 +36,17 @@ export type RackOptions = {
   diskGiB: number
   /** The machines' own first choice; the other device comes second. */
   bootFirst: BootDevice
+  /** Bytes that the LAN carries in one piece. */
+  mtu: number
+  /**
+   * The LAN's switch runs the spanning tree protocol: a port forwards nothing for 30 s after its link came up, which it does when the machine
+   * is switched on.
+   */
+  spanningTree: boolean
+  /** So many of a hundred packets to Seedling are lost, and so many of those it sends. */
+  lossPercent: number
+  /** Network cards of a machine. The last is on the LAN; the first on a network with a DHCP server of its own; others go nowhere. */
+  nics: number
 }
 
 export const defaults: RackOptions = {
@@ -29,7 +55,11 @@ export const defaults: RackOptions = {
   firmware: ['bios', 'uefi'],
   memoryMiB: 1024,
   diskGiB: 4,
-  bootFirst: 'network'
+  bootFirst: 'network',
+  mtu: 1500,
+  spanningTree: false,
+  lossPercent: 0,
+  nics: 1
 }
 
 /** The TCP port at each BMC's address that is its machine's serial port. */
@@ -37,6 +67,9 @@ export const serialPort = 2001
 
 /** What the MACs of all machines of all racks begin with. */
 export const machineMacs = '52:54:00:5e:ed:'
+
+/** The same for network cards that are not on the LAN; the number of the card follows, then that of the machine. */
+const otherMacs = '52:54:00:5f:'
 
 /** One machine and its BMC. Files lie in the rack's folder. */
 export type MachinePlan = {
@@ -51,7 +84,13 @@ export type MachinePlan = {
   mac: string
   /** The machine's end of the cable: a tap on the LAN bridge. */
   tap: string
+  /** The switch's end of it: the tap itself, or a port that keeps its link while the machine is reset. */
+  switchPort: string
+  /** Network cards before that one, in the order in which the machine finds them. */
+  otherNics: { mac: string; tap: string }[]
   disk: string
+  /** iPXE in a USB port. */
+  stick?: string
   efiVariables: string
   /** Everything the machine ever said on its serial port, the socket to talk to it, and QEMU's end of that. */
   consoleLog: string
@@ -67,6 +106,8 @@ export type RackPlan = {
   dir: string
   /** Network namespaces: the machines' LAN with its bridge, the BMC network, and the seed (Seedling itself). */
   lan: { namespace: string; bridge: string; seedPort: string }
+  /** Where the first of several network cards is: a bridge beside the LAN's, with dnsmasq as its DHCP server. */
+  otherLan: { bridge: string; address: string; prefix: number; log: string; pidFile: string }
   bmcs: { namespace: string; link: string; prefix: number }
   seed: {
     namespace: string
@@ -107,6 +148,13 @@ export function planRack(root: string, options: RackOptions, password: () => str
     options,
     dir,
     lan: { namespace: namespace('lan'), bridge: 'lan', seedPort: 'seed' },
+    otherLan: {
+      bridge: 'other',
+      address: '203.0.113.1',
+      prefix: 24,
+      log: at('other-dhcp.log'),
+      pidFile: at('other-dhcp.pid')
+    },
     bmcs: { namespace: namespace('bmc'), link: 'bmc', prefix: 24 },
     seed: {
       namespace: namespace('seed'),
@@ -153,9 +201,10 @@ function planMachine(
   const number = index + 1
   const name = `node${number}`
   const hex = number.toString(16).padStart(2, '0')
+  const firmware = options.firmware[index % options.firmware.length]!
   return {
     name,
-    firmware: options.firmware[index % options.firmware.length]!,
+    firmware,
     memoryMiB: options.memoryMiB,
     diskGiB: options.diskGiB,
     bootOrder: options.bootFirst === 'network' ? ['network', 'disk'] : ['disk', 'network'],
@@ -163,7 +212,13 @@ function planMachine(
     serial: `SEED${String(number).padStart(4, '0')}`,
     mac: `${machineMacs}${hex}`,
     tap: `tap-${name}`,
+    switchPort: options.spanningTree ? `port-${name}` : `tap-${name}`,
+    otherNics: Array.from({ length: options.nics - 1 }, (_, card) => ({
+      mac: `${otherMacs}0${card}:${hex}`,
+      tap: `tap${card}-${name}`
+    })),
     disk: at(`${name}.disk`),
+    ...(networkBoot(firmware) === 'stick' ? { stick: at(`${name}.stick`) } : {}),
     efiVariables: at(`${name}.efivars`),
     consoleLog: at(`${name}.console.log`),
     consoleSocket: at(`${name}.console.sock`),
@@ -195,10 +250,14 @@ function check(options: RackOptions): void {
   within('the number of nodes', options.nodes, 1, 99)
   within('memory (MiB)', options.memoryMiB, 256, 65536)
   within('disk (GiB)', options.diskGiB, 1, 1024)
-  if (options.firmware.length === 0) throw new Error('at least one firmware is needed: bios, uefi, http')
+  within('the MTU', options.mtu, 576, 9000)
+  within('the loss (percent)', options.lossPercent, 0, 90)
+  within('the number of network cards', options.nics, 1, 4)
+  const known = Object.keys(FIRMWARES)
+  if (options.firmware.length === 0) throw new Error(`at least one firmware is needed: ${known.join(', ')}`)
   for (const firmware of options.firmware)
-    if (!['bios', 'uefi', 'http'].includes(firmware))
-      throw new Error(`firmware must be bios, uefi or http, not "${firmware}"`)
+    if (!known.includes(firmware))
+      throw new Error(`firmware must be one of ${known.join(', ')}, not "${firmware}"`)
   if (options.bootFirst !== 'network' && options.bootFirst !== 'disk')
     throw new Error(`the boot order must begin with network or disk, not "${options.bootFirst}"`)
 }

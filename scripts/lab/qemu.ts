@@ -1,12 +1,15 @@
 // One powered-on machine: a QEMU process. It lives from power-on to power-off, whoever turns it off.
 import { spawn } from 'node:child_process'
-import { bootMode } from './plan.ts'
-import type { BootDevice, MachinePlan } from './plan.ts'
+import { bootMode, cpuArch, networkBoot } from './plan.ts'
+import type { BootDevice, Firmware, MachinePlan } from './plan.ts'
 import { inNamespace } from './process.ts'
 import { openQmp } from './qmp.ts'
 
-/** Debian's `ovmf` package, the builds for 4 MiB of flash. */
-export const ovmf = { code: '/usr/share/OVMF/OVMF_CODE_4M.fd', variables: '/usr/share/OVMF/OVMF_VARS_4M.fd' }
+/** UEFI firmware: Debian's `ovmf`, the builds for 4 MiB of flash, and `qemu-efi-aarch64`. */
+export const uefiFirmware = (firmware: Firmware): { code: string; variables: string } =>
+  cpuArch(firmware) === 'aarch64'
+    ? { code: '/usr/share/AAVMF/AAVMF_CODE.fd', variables: '/usr/share/AAVMF/AAVMF_VARS.fd' }
+    : { code: '/usr/share/OVMF/OVMF_CODE_4M.fd', variables: '/usr/share/OVMF/OVMF_VARS_4M.fd' }
 
 export type Qemu = {
   pid: number
@@ -14,6 +17,8 @@ export type Qemu = {
   pressPower(): Promise<void>
   reset(): Promise<void>
   nmi(): Promise<void>
+  /** Whether the card on the LAN sees a link. */
+  setLink(up: boolean): Promise<void>
   /** Takes the power away; resolves when the machine is off. */
   cutPower(): Promise<void>
 }
@@ -36,7 +41,10 @@ export function startQemu(
   order: readonly BootDevice[],
   onEnd: (end: QemuEnd) => void
 ): Qemu {
-  const [program, ...args] = inNamespace(namespace, ['qemu-system-x86_64', ...qemuArguments(machine, order)])
+  const [program, ...args] = inNamespace(namespace, [
+    `qemu-system-${cpuArch(machine.firmware)}`,
+    ...qemuArguments(machine, order)
+  ])
   const child = spawn(program!, args, { stdio: 'pipe' })
   let complaint = ''
   let reset = false
@@ -54,14 +62,15 @@ export function startQemu(
   })
   // A QEMU that does not even start says why on stderr; those who ask something of it are told that it has ended.
   connected.catch(() => {})
-  const execute = async (command: string) => {
-    await (await connected).execute(command)
+  const execute = async (command: string, parameters?: Record<string, unknown>) => {
+    await (await connected).execute(command, parameters)
   }
   return {
     pid: child.pid ?? 0,
     pressPower: () => execute('system_powerdown'),
     reset: () => execute('system_reset'),
     nmi: () => execute('inject-nmi'),
+    setLink: (up) => execute('set_link', { name: 'nic-lan', up }),
     async cutPower() {
       child.kill('SIGKILL')
       await ended
@@ -70,19 +79,19 @@ export function startQemu(
 }
 
 function qemuArguments(machine: MachinePlan, order: readonly BootDevice[]): string[] {
-  const { name, firmware, uuid, serial, mac, tap } = machine
+  const { name, firmware, uuid, serial, mac, tap, otherNics, stick } = machine
   const bootIndex = (device: BootDevice) => order.indexOf(device)
   const uefi = bootMode(firmware) === 'uefi'
   return [
     ['-name', name],
     ['-nodefaults', '-no-user-config', '-no-reboot'],
     ['-display', 'none'],
-    // graphics=off: SeaBIOS, and the network ROM through it, speak on the serial port.
-    ['-machine', 'q35,graphics=off'],
+    // SeaBIOS begins anew when nothing could be booted, as servers are set up to: after so many milliseconds.
+    ['-boot', 'reboot-timeout=5000'],
+    ...(cpuArch(firmware) === 'aarch64' ? arm : x86),
     // tb-size: memory for translated code, MiB; QEMU would take up to 1024.
     ['-accel', 'tcg,tb-size=256'],
-    // Without the newest vector instructions, which emulation makes slower than the plain ones, and without nested virtualisation.
-    ['-cpu', 'qemu64,svm=off', '-smp', '1', '-m', `${machine.memoryMiB}`],
+    ['-smp', '1', '-m', `${machine.memoryMiB}`],
     ['-uuid', uuid],
     [
       '-smbios',
@@ -103,22 +112,55 @@ function qemuArguments(machine: MachinePlan, order: readonly BootDevice[]): stri
       `if=none,id=drive0,file=${machine.disk},format=raw,cache=unsafe,discard=unmap,detect-zeroes=unmap`
     ],
     ['-device', `virtio-blk-pci,id=disk0,drive=drive0,serial=${serial}-1,bootindex=${bootIndex('disk')}`],
-    ['-netdev', `tap,id=lan0,ifname=${tap},script=no,downscript=no`],
-    [
-      '-device',
-      `virtio-net-pci,id=nic0,netdev=lan0,mac=${mac},bootindex=${bootIndex('network')}` +
-        // UEFI brings its own network boot; without this QEMU would add iPXE as the card's ROM.
-        (uefi ? ',romfile=' : '')
-    ],
+    // Only what has a boot index is booted from. UEFI brings its own network boot; without romfile= QEMU would add iPXE as the card's ROM.
+    ...otherNics.flatMap((nic, card) => networkCard(`${card}`, nic, 'romfile=')),
+    ...networkCard(
+      'lan',
+      { mac, tap },
+      ...(stick ? ['romfile='] : [`bootindex=${bootIndex('network')}`, ...(uefi ? ['romfile='] : [])])
+    ),
+    ...(stick ? usbStick(stick, serial, uefi, bootIndex('network')) : []),
     ...(uefi
       ? [
-          ['-drive', `if=pflash,unit=0,format=raw,readonly=on,file=${ovmf.code}`],
+          ['-drive', `if=pflash,unit=0,format=raw,readonly=on,file=${uefiFirmware(firmware).code}`],
           ['-drive', `if=pflash,unit=1,format=raw,file=${machine.efiVariables}`],
           // As most operators set their machines up: network boot by IPv4 only.
           ['-fw_cfg', 'name=opt/org.tianocore/IPv6Support,string=n']
         ]
       : []),
     // The switch "PXE boot: off" of a firmware's menu; HTTP boot is what is left of network boot.
-    ...(firmware === 'http' ? [['-fw_cfg', 'name=opt/org.tianocore/IPv4PXESupport,string=n']] : [])
+    ...(networkBoot(firmware) === 'http'
+      ? [['-fw_cfg', 'name=opt/org.tianocore/IPv4PXESupport,string=n']]
+      : [])
   ].flat()
 }
+
+const x86 = [
+  // graphics=off: SeaBIOS, and the network ROM through it, speak on the serial port.
+  ['-machine', 'q35,graphics=off'],
+  // Without the newest vector instructions, which emulation makes slower than the plain ones, and without nested virtualisation.
+  ['-cpu', 'qemu64,svm=off']
+]
+const arm = [
+  ['-machine', 'virt'],
+  // A plain one: emulating the pointer authentication of newer ones takes longer than all the rest.
+  ['-cpu', 'cortex-a57']
+]
+
+const networkCard = (name: string, { mac, tap }: { mac: string; tap: string }, ...more: string[]) => [
+  ['-netdev', `tap,id=net-${name},ifname=${tap},script=no,downscript=no`],
+  ['-device', [`virtio-net-pci,id=nic-${name},netdev=net-${name},mac=${mac}`, ...more].join(',')]
+]
+
+/**
+ * iPXE in a USB port. For BIOS a CD drive, as BMCs show their virtual media: from a stick, which is its first hard disk, a BIOS does not go on to the
+ * second. For UEFI a stick that says it is fixed, as many do; it must be left alone all the same.
+ */
+const usbStick = (file: string, serial: string, uefi: boolean, bootIndex: number) => [
+  ['-device', 'qemu-xhci,id=usb'],
+  ['-drive', `if=none,id=stick,file=${file},format=raw${uefi ? '' : ',media=cdrom,readonly=on'}`],
+  [
+    '-device',
+    `usb-storage,bus=usb.0,drive=stick,removable=${uefi ? 'off' : 'on'},serial=${serial}-U,bootindex=${bootIndex}`
+  ]
+]

@@ -8,7 +8,7 @@ import { attachConsole } from './console.ts'
 import { enrol, followToActive, nodeState, order } from './deploy.ts'
 import type { SampleImage } from './deploy.ts'
 import { daemonStatus, findRack, ipmitool, isRunning, putUp, root, takeDown } from './lab.ts'
-import { defaults } from './plan.ts'
+import { cpuArch, defaults } from './plan.ts'
 import type { BootDevice, Firmware, MachinePlan, RackOptions, RackPlan } from './plan.ts'
 import { inNamespace } from './process.ts'
 import { api, seedling, seedlingHere, seedPid, startSeed } from './seed.ts'
@@ -32,6 +32,10 @@ type UpOptions = {
   firmware?: Firmware[]
   memory?: number
   disk?: number
+  mtu?: number
+  spanningTree?: boolean
+  loss?: number
+  nics?: number
   bootOrder?: BootDevice
   image: string
   userData?: string
@@ -45,11 +49,15 @@ cli
   .option('--nodes <n>', `number of machines (${defaults.nodes})`, wholeNumber)
   .option(
     '--firmware <list>',
-    `bios, uefi, http (UEFI without PXE), in turn (${defaults.firmware})`,
+    `bios, uefi, http (UEFI without PXE), bios-cd, uefi-stick (iPXE in a USB port), arm64, arm64-http; in turn (${defaults.firmware})`,
     list<Firmware>
   )
   .option('--memory <MiB>', `memory of each (${defaults.memoryMiB})`, wholeNumber)
   .option('--disk <GiB>', `disk of each (${defaults.diskGiB})`, wholeNumber)
+  .option('--mtu <bytes>', `what the LAN carries in one piece (${defaults.mtu})`, wholeNumber)
+  .option('--spanning-tree', 'a switch that forwards nothing for 30 s after a link came up')
+  .option('--loss <percent>', 'packets lost each way between LAN and Seedling', wholeNumber)
+  .option('--nics <n>', `network cards of each; the last is on the LAN (${defaults.nics})`, wholeNumber)
   .option('--boot-order <first>', `what machines try first: network or disk (${defaults.bootFirst})`)
   .option('--image <image>', `${sampleImages.join(', ')}, or a file`, 'debian')
   .option('--user-data <file>', 'user data for the instances')
@@ -127,7 +135,7 @@ async function up(options: UpOptions): Promise<void> {
   const rack = await rackAsWanted(options)
   if (options.capture) await startCapture(rack)
   if (seedPid(rack) === undefined) {
-    await buildBootFiles()
+    await buildBootFiles(rack)
     await startSeed(rack)
     say(`Seedling is up: process ${seedPid(rack)}`)
   }
@@ -146,7 +154,11 @@ async function rackAsWanted(options: UpOptions): Promise<RackPlan> {
       firmware: options.firmware,
       memoryMiB: options.memory,
       diskGiB: options.disk,
-      bootFirst: options.bootOrder
+      bootFirst: options.bootOrder,
+      mtu: options.mtu,
+      spanningTree: options.spanningTree,
+      lossPercent: options.loss,
+      nics: options.nics
     }).filter(([, value]) => value !== undefined)
   )
   const there = findRack(rackName())
@@ -167,8 +179,13 @@ async function rackAsWanted(options: UpOptions): Promise<RackPlan> {
   return rack
 }
 
-async function buildBootFiles(): Promise<void> {
+async function buildBootFiles(rack: RackPlan): Promise<void> {
   await step(logs, 'ramdisk', 'deploy ramdisk', [join(root, 'image/ramdisk/build')])
+  if (rack.machines.some(({ firmware }) => cpuArch(firmware) === 'aarch64'))
+    await step(logs, 'ramdisk-arm64', 'deploy ramdisk for arm64', [
+      join(root, 'image/ramdisk/build'),
+      'arm64'
+    ])
   await step(logs, 'ipxe', 'boot loaders', [join(root, 'image/ipxe/fetch')])
 }
 

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { text } from 'node:stream/consumers'
 import { root, until } from './lab.ts'
-import { bootMode } from './plan.ts'
+import { bootMode, cpuArch } from './plan.ts'
 import type { RackPlan } from './plan.ts'
 import { inNamespace, recordedPid, startDetached, stopRecorded } from './process.ts'
 
@@ -27,7 +27,8 @@ export function seedConfig(rack: RackPlan): object {
           pool: { start: '192.0.2.100', end: '192.0.2.199' },
           gateway: lan.address,
           dns: [],
-          leaseSeconds: 3600
+          leaseSeconds: 3600,
+          ...(rack.options.mtu === 1500 ? {} : { mtu: rack.options.mtu })
         }
       ]
     },
@@ -36,6 +37,14 @@ export function seedConfig(rack: RackPlan): object {
     boot: {
       kernel: join(imageDir, 'ramdisk/vmlinuz'),
       ramdisk: join(imageDir, 'ramdisk/ramdisk.img'),
+      ...(rack.machines.some(({ firmware }) => cpuArch(firmware) === 'aarch64')
+        ? {
+            aarch64: {
+              kernel: join(imageDir, 'ramdisk-arm64/vmlinuz'),
+              ramdisk: join(imageDir, 'ramdisk-arm64/ramdisk.img')
+            }
+          }
+        : {}),
       loaders: join(imageDir, 'ipxe'),
       console: ['tty0', 'ttyS0,115200']
     },
@@ -149,7 +158,7 @@ export function writeInventory(rack: RackPlan): void {
     cpu: 1,
     memory: memoryMiB,
     disk: diskGiB,
-    arch: 'x86_64',
+    arch: cpuArch(firmware),
     capabilities: `boot_mode:${bootMode(firmware)}`
   }))
   writeFileSync(rack.inventory, `${JSON.stringify({ nodes }, null, 2)}\n`)

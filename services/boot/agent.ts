@@ -33,6 +33,7 @@ export type AgentDeps = {
 
 const Text = Type.String({ maxLength: 256 })
 const MaybeText = Type.Union([Text, Type.Null()])
+const Count = Type.Integer({ minimum: 0, maximum: 2 ** 31 })
 const Bytes = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER })
 const MacText = Type.String({ pattern: '^[0-9a-f]{2}(:[0-9a-f]{2}){5}$' })
 
@@ -68,12 +69,15 @@ const InventorySchema = Type.Object({
       vendor: MaybeText,
       rotational: Type.Boolean(),
       removable: Type.Boolean(),
+      usb: Type.Optional(Type.Boolean()),
       readOnly: Type.Boolean(),
       logicalSectorSize: Type.Integer({ minimum: 512, maximum: 65536 }),
       signatures: Type.Array(Text, { maxItems: 64 })
     }),
     { maxItems: 1024 }
   ),
+  addressSeconds: Type.Optional(Count),
+  linkLosses: Type.Optional(Count),
   clock: MaybeText
 })
 

@@ -7,7 +7,10 @@ import { open, type FileHandle } from 'node:fs/promises'
 import type { ServerResponse } from 'node:http'
 import { join } from 'node:path'
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { BootSettings } from '../../src/decide/boot-file.ts'
 import { AppError } from '../../src/domain/error.ts'
+import type { CpuArch } from '../../src/domain/node.ts'
+import type { Config, RamdiskPaths } from '../config.ts'
 import { portion } from './ranges.ts'
 
 const MIB = 2 ** 20
@@ -24,27 +27,45 @@ const PIECES_AHEAD = 2
 const USUAL_LIMITS: SenderLimits = { slowest: 64 * 1024, patienceSeconds: 20 }
 
 export type BootFileHandle = { content: Content; sha256: string; handle: FileHandle }
-export type BootFiles = { kernel: BootFileHandle; ramdisk: BootFileHandle; close(): Promise<void> }
+type RamdiskFiles = { kernel: BootFileHandle; ramdisk: BootFileHandle }
 
-/** Opens and hashes the deploy kernel and ramdisk; AppError `bad-config` naming the one that is missing or empty. */
-export async function openBootFiles(boot: { kernel: string; ramdisk: string }): Promise<BootFiles> {
-  const kernel = await openHashed('boot.kernel', boot.kernel)
-  const ramdisk = await openHashed('boot.ramdisk', boot.ramdisk)
-  return {
-    kernel,
-    ramdisk,
-    close: async () => void (await Promise.all([kernel.handle.close(), ramdisk.handle.close()]))
-  }
+/** The deploy kernel and ramdisk of each architecture that has them. */
+export type BootFiles = {
+  ramdisks: Partial<Record<CpuArch, RamdiskFiles>>
+  close(): Promise<void>
 }
 
-async function openHashed(key: string, path: string): Promise<BootFileHandle> {
+/** Opens and hashes deploy kernels and ramdisks; AppError `bad-config` naming the file that is missing or empty. */
+export async function openBootFiles(paths: Config['boot']['ramdisks']): Promise<BootFiles> {
+  const ramdisks: BootFiles['ramdisks'] = {}
+  for (const [arch, { kernel, ramdisk }] of Object.entries(paths) as [CpuArch, RamdiskPaths][]) {
+    const key = arch === 'x86_64' ? 'boot' : `boot.${arch}`
+    ramdisks[arch] = {
+      kernel: await openHashed(`${key}.kernel`, kernel, arch),
+      ramdisk: await openHashed(`${key}.ramdisk`, ramdisk, arch)
+    }
+  }
+  const handles = Object.values(ramdisks).flatMap(({ kernel, ramdisk }) => [kernel.handle, ramdisk.handle])
+  return { ramdisks, close: async () => void (await Promise.all(handles.map((handle) => handle.close()))) }
+}
+
+/** The names of these files under `/boot/`. */
+export function bootFileHashes({ ramdisks }: BootFiles): BootSettings['ramdisks'] {
+  const hashes: { -readonly [K in keyof BootSettings['ramdisks']]: BootSettings['ramdisks'][K] } = {}
+  for (const [arch, { kernel, ramdisk }] of Object.entries(ramdisks) as [CpuArch, RamdiskFiles][])
+    hashes[arch] = { kernel: kernel.sha256, ramdisk: ramdisk.sha256 }
+  return hashes
+}
+
+async function openHashed(key: string, path: string, arch: CpuArch): Promise<BootFileHandle> {
+  const maker = arch === 'aarch64' ? 'image/ramdisk/build arm64' : 'image/ramdisk/build'
   let handle: FileHandle
   try {
     handle = await open(path, 'r')
   } catch (error) {
     throw new AppError(
       'bad-config',
-      `"${key}": cannot read ${path}: ${(error as Error).message}; image/ramdisk/build makes it`
+      `"${key}": cannot read ${path}: ${(error as Error).message}; ${maker} makes it`
     )
   }
   const hash = createHash('sha256')
@@ -61,7 +82,7 @@ async function openHashed(key: string, path: string): Promise<BootFileHandle> {
   }
   if (size === 0) {
     await handle.close()
-    throw new AppError('bad-config', `"${key}": ${path} is empty or not a file; image/ramdisk/build makes it`)
+    throw new AppError('bad-config', `"${key}": ${path} is empty or not a file; ${maker} makes it`)
   }
   const content = whole ? { bytes: whole.subarray(0, size) } : { handle, size }
   return { content, handle, sha256: hash.digest('hex') }

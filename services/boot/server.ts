@@ -19,6 +19,7 @@ import {
   type BootSettings,
   type FileRefusal
 } from '../../src/decide/boot-file.ts'
+import { bootDelayed, sendingDelay } from '../../src/decide/boot-delay.ts'
 import { decideScript } from '../../src/decide/script.ts'
 import { loaderName } from '../../src/decide/tftp.ts'
 import { SCRIPT_NAME } from '../../src/decide/firmware/architectures.ts'
@@ -47,6 +48,8 @@ export type BootDeps = {
   loaders: ReadonlyMap<string, { bytes: Uint8Array; sha256: string }>
   settings: BootSettings
   routes: readonly Routes[]
+  /** What a connection has sent, and sent again; null: not known. Not given: never known. */
+  segments?: (fd: number) => { sent: number; resent: number } | null
   /** How many may load large files at once; not given: as many as is usual. */
   admission?: AdmissionLimits
 }
@@ -156,6 +159,12 @@ export function buildBoot(deps: BootDeps): FastifyInstance {
     }
   }
 
+  function segmentsOf(socket: FastifyRequest['socket']): { sent: number; resent: number } | null {
+    // Node does not say it openly; without it nothing is known.
+    const fd = (socket as { _handle?: { fd?: number } | null })._handle?.fd ?? -1
+    return fd >= 0 ? (deps.segments?.(fd) ?? null) : null
+  }
+
   async function serve(
     request: FastifyRequest,
     reply: FastifyReply,
@@ -181,9 +190,10 @@ export function buildBoot(deps: BootDeps): FastifyInstance {
         found.type ?? 'application/octet-stream'
       )
       const milliseconds = now() - at
+      const segments = segmentsOf(request.socket)
       const level = asked.file === 'chunk' ? 'debug' : 'info'
       request.log[level](
-        { ...line, bytes: sent.bytes, milliseconds, range: request.headers.range },
+        { ...line, bytes: sent.bytes, milliseconds, range: request.headers.range, segments },
         'http served'
       )
       if (sent.whole && asked.file !== 'chunk')
@@ -193,6 +203,8 @@ export function buildBoot(deps: BootDeps): FastifyInstance {
           apply(
             fileServed({ node, order }, { protocol: 'http', name, bytes: sent.bytes, milliseconds }, now())
           )
+          const delay = segments && sendingDelay(segments.sent, segments.resent)
+          apply(bootDelayed({ node, order }, 'http', delay, now()))
         })
     } finally {
       found.done?.()
@@ -230,8 +242,9 @@ export function buildBoot(deps: BootDeps): FastifyInstance {
   for (const file of ['kernel', 'ramdisk'] as const)
     app.get<{ Params: { sha256: string } }>(`/boot/${file}/:sha256`, (request, reply) =>
       answer(request, reply, file, { file }, async () => {
-        const { content, sha256 } = files[file]
-        return request.params.sha256 === sha256 ? { content, sha256 } : null
+        const { sha256 } = request.params
+        const found = Object.values(files.ramdisks).find((files) => files[file].sha256 === sha256)
+        return found ? { content: found[file].content, sha256 } : null
       })
     )
 

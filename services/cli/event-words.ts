@@ -30,6 +30,13 @@ const MILESTONE: Readonly<Record<EventDetail['milestone-reached']['milestone'], 
 }
 
 const POWER_ACT = { 'power-on': 'power on', 'power-off': 'power off', 'soft-off': 'shut down' } as const
+const DELAY: Readonly<Record<EventDetail['boot-delayed']['cause'], string>> = {
+  'port-blocked':
+    'its switch port was blocked, most likely by the spanning tree protocol: make it an edge port (portfast)',
+  'packets-lost': 'the network loses packets: look at cable, transceiver and switch port',
+  'link-lost': 'look at cable, transceiver and switch port',
+  'path-mtu': "large packets do not come through: set the subnet's mtu to what the network carries"
+}
 
 const percent = (done: number, total: number) => (total > 0 ? `${Math.floor((100 * done) / total)} %` : '0 %')
 const reasonOf = (reason: string | null) => (reason ? `: ${reason}` : '')
@@ -66,6 +73,7 @@ const WORDS: { readonly [K in EventKind]: (detail: EventDetail[K]) => string } =
     to
       ? `${client} came ${visits} times and got no further with ${from ?? 'nothing'}; now it is told ${to}`
       : `${client} came ${visits} times and got no further; it is told no boot file any more in this attempt`,
+  'boot-delayed': ({ client, cause, evidence }) => `${client} is slow to boot: ${evidence}; ${DELAY[cause]}`,
   'foreign-dhcp': ({ state, servers }) => {
     const names = servers.map(({ address, mac, kind }) => `${address} (${mac ?? 'MAC unknown'}, ${kind})`)
     return state === 'seen'

@@ -8,7 +8,7 @@ import type { DhcpMode } from '../network-config.ts'
 import { createDiscoveryPool } from './discovery-pool.ts'
 import { gather, type GatherDeps } from './gather.ts'
 
-export type DryRunDeps = Omit<GatherDeps, 'pool'> & {
+export type DryRunDeps = Omit<GatherDeps, 'pool' | 'discovers'> & {
   /** In `listen`, what would be answered in `server`. */
   mode: DhcpMode
   settings: DhcpSettings
@@ -26,7 +26,7 @@ export function createDryRun(deps: DryRunDeps): (request: DhcpMessage) => DhcpVe
     if (request.chaddr !== asked) pool = newPool()
     asked = request.chaddr
     const place = placeOf(request, settings)
-    const known = gather(request, place, { ...deps, pool })
+    const known = gather(request, place, { ...deps, pool, discovers: new Map() })
     const time = { now: now(), leaseNow: leaseNow() }
     if (mode !== 'proxy') return decideDhcp(request, place, known, settings, time)
     return decideProxyDhcp(request, { port: 67 }, place, { ...known, other: null }, settings, time)

@@ -1,5 +1,6 @@
 // The facts about the sender of one DHCP packet: rows, what is on offer, and the hints of the parts that look around.
 
+import type { Heard } from '../../src/decide/boot-delay.ts'
 import type { BootStages } from '../../src/decide/boot-stage.ts'
 import type { DhcpFacts } from '../../src/decide/dhcp.ts'
 import { contains, type DhcpPlace } from '../../src/decide/dhcp-place.ts'
@@ -12,6 +13,8 @@ export type GatherDeps = {
   facts: Facts
   pool: DiscoveryPool
   stages: ReadonlyMap<Mac, BootStages>
+  /** The last DISCOVER of each enrolled machine. */
+  discovers: ReadonlyMap<Mac, Heard>
   conflict: (ip: Ip) => DhcpFacts['conflict']
   standDown: () => string | null
 }
@@ -19,7 +22,7 @@ export type GatherDeps = {
 export function gather(
   request: DhcpMessage,
   place: DhcpPlace,
-  { facts, pool, stages, conflict, standDown }: GatherDeps
+  { facts, pool, stages, discovers, conflict, standDown }: GatherDeps
 ): DhcpFacts {
   const mac = request.chaddr
   const common = { candidate: null, conflict: null, standDown: standDown() }
@@ -34,10 +37,19 @@ export function gather(
       instance,
       lease: ip === null ? null : facts.leaseByIp(ip),
       conflict: ip === null ? null : conflict(ip),
-      stages: stages.get(mac) ?? null
+      stages: stages.get(mac) ?? null,
+      heard: discovers.get(mac) ?? null
     }
   }
-  const stranger = { ...common, port: null, node: null, order: null, instance: null, stages: null }
+  const stranger = {
+    ...common,
+    port: null,
+    node: null,
+    order: null,
+    instance: null,
+    stages: null,
+    heard: null
+  }
   const { subnet } = place
   if (!subnet?.discovery) return { ...stranger, lease: null }
   const lease =

@@ -3,6 +3,7 @@
 
 import type { RemoteInfo, Socket } from 'node:dgram'
 import type { Logger } from 'pino'
+import type { Heard } from '../../src/decide/boot-delay.ts'
 import { stagesAfter, type BootStages } from '../../src/decide/boot-stage.ts'
 import {
   decideDhcp,
@@ -104,7 +105,8 @@ export function startDhcp(deps: DhcpDeps): DhcpServer {
   const counters: DhcpCounters = { received: 0, malformed: 0, answered: 0, ignored: 0, dropped: 0 }
   const conflict = (ip: Ip) => deps.conflicts?.conflict(ip) ?? null
   const pool = createDiscoveryPool({ facts, leaseNow, inUse: (ip) => conflict(ip) !== null })
-  const gathering = { facts, pool, stages, conflict, standDown: deps.standDown ?? (() => null) }
+  const discovers = new Map<Mac, Heard>()
+  const gathering = { facts, pool, stages, discovers, conflict, standDown: deps.standDown ?? (() => null) }
   const strangersServed = mode === 'listen' || config.network.subnets.some(({ discovery }) => discovery)
   const shield = createFloodShield({
     perSecond:
@@ -256,6 +258,8 @@ export function startDhcp(deps: DhcpDeps): DhcpServer {
   /** Hints only: what is on offer, how far a machine came, whose address to look after. */
   function remember(request: DhcpMessage, known: DhcpFacts, verdict: DhcpVerdict): void {
     const mac = request.chaddr
+    if (known.node && request.options.messageType === 'discover')
+      discovers.set(mac, { xid: request.xid, at: now() })
     if (!('reply' in verdict)) {
       if (verdict.ignore === 'other-server') pool.settle(mac)
       return

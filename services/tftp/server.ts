@@ -4,6 +4,7 @@
 import type { RemoteInfo, Socket } from 'node:dgram'
 import type { Logger } from 'pino'
 import { fileServed, printable, type BootFacts, type BootSettings } from '../../src/decide/boot-file.ts'
+import { blockSizeDelay, bootDelayed, sendingDelay } from '../../src/decide/boot-delay.ts'
 import { decideTftp, mayAnswer } from '../../src/decide/tftp.ts'
 import { USUAL_MTU } from '../../src/decide/tftp-transfer.ts'
 import type { Change } from '../../src/domain/change.ts'
@@ -131,7 +132,7 @@ export async function startTftp(deps: TftpDeps): Promise<TftpServer> {
     const content =
       verdict.serve === 'text' ? Buffer.from(verdict.text) : (loaders.get(verdict.name)?.bytes as Buffer)
     const file = packet.mode === 'netascii' ? netascii(content) : content
-    const finish = ({ end, blockSize, windowSize, resent }: Ended): void => {
+    const finish = ({ end, blockSize, windowSize, resent, smaller }: Ended): void => {
       const milliseconds = now() - at
       // Silence: the client asks again in a second or two, and an error would end its boot.
       if (end.ended === 'no-room') return log.warn({ ...line, transfers: running.size }, 'tftp busy')
@@ -142,6 +143,12 @@ export async function startTftp(deps: TftpDeps): Promise<TftpServer> {
         tell(from.address, machine, (machine) => fileServed(machine, detail, endedAt))
       }
       const how = { bytes: file.length, milliseconds, blockSize, windowSize, resent }
+      const delay =
+        blockSizeDelay(blockSize, smaller) ?? sendingDelay(Math.ceil(file.length / blockSize), resent)
+      if (delay) {
+        const endedAt = now()
+        tell(from.address, machine, (machine) => bootDelayed(machine, 'tftp', delay, endedAt))
+      }
       // A client that learns the size and stops is doing the usual thing.
       log.info({ ...line, ...end, ...how }, served ? 'tftp served' : 'tftp stopped')
     }

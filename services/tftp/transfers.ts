@@ -55,6 +55,8 @@ export type Ended = {
   windowSize: number
   /** Blocks sent more than once. */
   resent: number
+  /** What this client's blocks are lowered to, because these did not arrive; null: nothing is amiss. */
+  smaller: number | null
 }
 
 type Running = Timed & { id: number; peer: Peer; port: Port; transfer: Transfer }
@@ -96,7 +98,14 @@ export function createTransfers(ports: readonly Port[], told: Told): Transfers {
   function begin({ id, peer, options, bytes, mtu }: Begin): void {
     for (const { transfer } of ofClient(peer.address)) rememberLoss(transfer, peer.address)
     if (!makeRoom(peer.address))
-      return told.ended({ id, end: { ended: 'no-room' }, blockSize: 0, windowSize: 0, resent: 0 })
+      return told.ended({
+        id,
+        end: { ended: 'no-room' },
+        blockSize: 0,
+        windowSize: 0,
+        resent: 0,
+        smaller: null
+      })
     const largest = Math.min(largestBlockFor(mtu), smallBlocks.get(peer.address) ?? Infinity)
     const first = startTransfer(bytes, options, performance.now(), largest)
     const port = freePort(peer)
@@ -166,7 +175,7 @@ export function createTransfers(ports: readonly Port[], told: Told): Transfers {
     entry.wakeAt = null
     rememberLoss(entry.transfer, entry.peer.address)
     const { blockSize, windowSize, resent } = entry.transfer
-    told.ended({ id: entry.id, end, blockSize, windowSize, resent })
+    told.ended({ id: entry.id, end, blockSize, windowSize, resent, smaller: smallerBlock(entry.transfer) })
   }
 
   function rememberLoss(transfer: Transfer, address: Ip): void {

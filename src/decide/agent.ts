@@ -9,6 +9,7 @@ import { nextMilestone, type Failure, type Order, type Progress } from '../domai
 import type { OrderLimits } from './order-deadline.ts'
 import { failAttempt } from './order-end.ts'
 import { orderEvent } from './order-event.ts'
+import { bootDelayed, ramdiskDelay } from './boot-delay.ts'
 import { chooseRootDevice } from './root-device.ts'
 
 export type AgentFacts = {
@@ -71,6 +72,8 @@ export function agentHello(
       clockSkewSeconds: Number.isNaN(clock) ? null : Math.round((clock - now) / 1000)
     })
   )
+  const delay = ramdiskDelay(inventory.addressSeconds ?? 0, inventory.linkLosses ?? 0)
+  changes.push(...bootDelayed({ node, order }, 'ramdisk', delay, now))
   const refuse = (code: string, message: string): AgentVerdict<Task> => {
     const why: Failure = { milestone: nextMilestone(order) ?? 'agent-seen', code, message, at: now }
     return {

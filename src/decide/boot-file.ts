@@ -4,7 +4,7 @@ import type { BootPlan } from '../domain/boot.ts'
 import type { Change } from '../domain/change.ts'
 import type { EventDetail, EventKind } from '../domain/event.ts'
 import type { Image } from '../domain/image.ts'
-import type { Node, Port } from '../domain/node.ts'
+import type { CpuArch, Node, Port } from '../domain/node.ts'
 import type { Order } from '../domain/order.ts'
 import { bootPlan } from './gate.ts'
 
@@ -21,9 +21,8 @@ export type BootFacts = {
 export type BootSettings = {
   /** Where machines reach us, `http://192.0.2.1`, without a slash at the end. */
   url: string
-  /** sha256 of the deploy kernel and ramdisk: their names under `/boot/`. */
-  kernel: string
-  ramdisk: string
+  /** sha256 of the deploy kernel and ramdisk of each architecture that has them: their names under `/boot/`. */
+  ramdisks: Readonly<Partial<Record<CpuArch, { kernel: string; ramdisk: string }>>>
   console: readonly string[]
   kernelArguments: readonly string[]
 }

@@ -12,12 +12,13 @@ import type { Lease, LeaseKind, Subnet } from '../domain/subnet.ts'
 import type { Ip, Mac } from '../wire/address.ts'
 import { BROADCAST_FLAG, NO_ADDRESS, type DhcpMessage } from '../wire/dhcp.ts'
 import type { MessageType } from '../wire/dhcp-options.ts'
+import { bootDelayed, discoverDelay, type Heard } from './boot-delay.ts'
 import { choiceOf, MOST_VISITS, visitsBefore, type BootStages } from './boot-stage.ts'
 import { dhcpDestination, type DhcpDestination } from './dhcp-destination.ts'
 import { contains, type DhcpPlace } from './dhcp-place.ts'
 import { echoed, emptyReply, leaseTimes, networkOptions } from './dhcp-reply.ts'
 import { bootPlace, firmwareOf, type Firmware, type FirmwareName } from './firmware.ts'
-import type { Client } from './firmware/client.ts'
+import { wrongProcessor, type Client } from './firmware/client.ts'
 import { bootPlan } from './gate.ts'
 import { readNetworkOptions } from './network-options.ts'
 
@@ -38,6 +39,8 @@ export type DhcpFacts = {
   standDown: string | null
   /** How far this machine came in earlier tries; a hint. */
   stages: BootStages | null
+  /** Its last DISCOVER; a hint. */
+  heard: Heard | null
 }
 
 export type DhcpSettings = {
@@ -164,7 +167,7 @@ function decideEnrolled(asked: DhcpCase): DhcpVerdict {
       const barred = barredOf(holder)
       if (barred) return ignored(asked, ...barred)
       // An offer is a promise that costs nothing, since the address is reserved: no lease is written.
-      return answered(holder, 'offer', [])
+      return withDelay(asked, answered(holder, 'offer', []))
     }
     case 'request':
       return decideRequest(holder)
@@ -173,6 +176,11 @@ function decideEnrolled(asked: DhcpCase): DhcpVerdict {
     default:
       return decideReturn(holder)
   }
+}
+
+function withDelay({ request, heard, time, ...asked }: DhcpCase, offer: DhcpAnswer): DhcpAnswer {
+  const delay = discoverDelay(request, heard, offer.bootFile !== null, time.now)
+  return { ...offer, changes: [...offer.changes, ...bootDelayed(asked, offer.client, delay, time.now)] }
 }
 
 const elsewhere = ({ ip, subnet }: Holder) =>
@@ -373,7 +381,7 @@ export function event<K extends 'dhcp-answered' | 'dhcp-ignored' | 'boot-file-ch
   return [{ event: { kind, at: time.now, nodeUuid: node.uuid, orderId, subject, detail } as never }]
 }
 
-function answered(asked: Holder, type: 'offer' | 'ack', changes: Change[]): DhcpVerdict {
+function answered(asked: Holder, type: 'offer' | 'ack', changes: Change[]): DhcpAnswer {
   const { request, ip, firmware, settings, subnet, node, instance, plan, kind } = asked
   const boot = bootFileFor(asked)
   const { file, reason, changes: tried } = boot
@@ -466,9 +474,11 @@ export function bootFileFor(asked: DhcpCase): {
   reason: string
   changes: Change[]
 } {
-  const { firmware, client, settings, plan, order, stages, request } = asked
+  const { firmware, client, settings, plan, node, order, stages, request } = asked
   const none = (reason: string, leave: boolean) => ({ file: null, leave, reason, changes: [] })
   if (plan.boot !== 'ramdisk' || !order) return none(plan.reason, true)
+  const wrong = node && wrongProcessor(client, node)
+  if (wrong) return none(wrong, true)
   const base = `http://${settings.address}${settings.httpPort === 80 ? '' : `:${settings.httpPort}`}`
   const found: NamedFile[] = []
   for (const file of firmware.bootFiles(client, bootPlace(base, firmware.name, client))) {

@@ -18,6 +18,9 @@ const HINTS: Record<string, (disk: Disk, wanted: string) => boolean> = {
   rotational: (disk, wanted) => disk.rotational === (wanted.toLowerCase() === 'true')
 }
 
+/** Hints that name one disk, where the others only describe some. */
+const NAMING_HINTS = ['name', 'serial', 'wwn']
+
 function same(value: string | null, wanted: string): boolean {
   return value !== null && value.trim().toLowerCase() === wanted.trim().toLowerCase()
 }
@@ -50,7 +53,7 @@ export function describeDisk(disk: Disk): string {
   return `${disk.path} (${(disk.size / 2 ** 30).toFixed(1)} GiB${names
     .filter(Boolean)
     .map((name) => ', ' + name)
-    .join('')})`
+    .join('')}${disk.usb ? ', on USB' : ''})`
 }
 
 /**
@@ -69,7 +72,11 @@ export function chooseRootDevice(
       code: 'disk-missing',
       refused: `root_device has hints that Seedling does not know: ${unknown.join(', ')}; known are ${Object.keys(HINTS).join(', ')}`
     }
-  const usable = disks.filter((disk) => !disk.removable && !disk.readOnly && disk.size > 0)
+  // On USB is what iPXE or a rescue system came from, or what somebody forgot: sticks that say they are fixed look like any disk.
+  const usbWanted = NAMING_HINTS.some((hint) => hint in hints)
+  const usable = disks.filter(
+    (disk) => !disk.removable && !disk.readOnly && disk.size > 0 && (usbWanted || !disk.usb)
+  )
   const seen = disks.length === 0 ? 'no disk at all' : disks.map(describeDisk).join('; ')
   const hinted = usable.filter((disk) =>
     Object.entries(hints).every(([hint, wanted]) => HINTS[hint]?.(disk, String(wanted)))
@@ -81,7 +88,7 @@ export function chooseRootDevice(
       refused:
         asked.length > 0
           ? `no disk fits the root_device hints ${asked.join(', ')}; the machine has: ${seen}`
-          : `the machine has no disk that can be written (removable and read-only ones do not count); it has: ${seen}`
+          : `the machine has no disk that can be written (removable and read-only ones do not count, nor those on USB unless root_device names one); it has: ${seen}`
     }
   }
   const fitting = hinted.filter((disk) => disk.size >= imageSize + spare)
@@ -89,7 +96,7 @@ export function chooseRootDevice(
   if (!disk)
     return {
       code: 'disk-too-small',
-      refused: `the image needs ${imageSize + spare} bytes; the machine has: ${hinted.map(describeDisk).join('; ')}`
+      refused: `the image needs ${imageSize + spare} bytes on a disk that may be written; the machine has: ${seen}`
     }
   if (others.length > 0)
     return {

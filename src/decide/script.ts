@@ -4,7 +4,8 @@ import type { BootPlan } from '../domain/boot.ts'
 import type { Change } from '../domain/change.ts'
 import { encodeIpxe, type IpxeCommand } from '../wire/ipxe.ts'
 import type { Mac } from '../wire/address.ts'
-import { machineEvent, type BootFacts, type BootSettings } from './boot-file.ts'
+import { cpuArch, type Node } from '../domain/node.ts'
+import { machineEvent, printable, type BootFacts, type BootSettings } from './boot-file.ts'
 import { bootPlan } from './gate.ts'
 
 /** The ramdisk's name inside the machine: UEFI finds it by the kernel's `initrd=`. */
@@ -37,9 +38,8 @@ export function decideScript(
       reason: `${port.reservedIp} is the address of ${port.address}, not of ${mac ?? 'the MAC named'}`,
       changes: []
     }
-  const plan = bootPlan(facts)
-  const commands =
-    plan.boot === 'ramdisk' ? ramdisk(port.address, plan.token, settings) : nextDevice(plan.reason)
+  const plan = planFor(facts, node, settings)
+  const commands = 'files' in plan ? ramdisk(port.address, plan, settings) : nextDevice(plan.reason)
   return {
     script: encodeIpxe(commands),
     plan: plan.boot,
@@ -48,8 +48,25 @@ export function decideScript(
   }
 }
 
-function ramdisk(mac: Mac, token: string, settings: BootSettings): IpxeCommand[] {
-  const { url, kernel, console, kernelArguments } = settings
+type RamdiskPlan = Extract<BootPlan, { boot: 'ramdisk' }> & { files: { kernel: string; ramdisk: string } }
+
+/** The gate's answer, with the files for this architecture. Without them there is nothing to boot. */
+function planFor(
+  facts: BootFacts,
+  node: Node,
+  { ramdisks }: BootSettings
+): RamdiskPlan | Exclude<BootPlan, { boot: 'ramdisk' }> {
+  const plan = bootPlan(facts)
+  if (plan.boot !== 'ramdisk') return plan
+  const arch = cpuArch(node)
+  const files = arch === null ? undefined : ramdisks[arch]
+  if (files) return { ...plan, files }
+  const named = printable(String(arch ?? node.properties['cpu_arch']), 20).replace(/[^A-Za-z0-9_-]/g, '?')
+  return { boot: 'nothing', reason: `no deploy ramdisk for ${named}: see boot in the configuration` }
+}
+
+function ramdisk(mac: Mac, { token, files }: RamdiskPlan, settings: BootSettings): IpxeCommand[] {
+  const { url, console, kernelArguments } = settings
   return [
     {
       do: 'retry',
@@ -58,7 +75,7 @@ function ramdisk(mac: Mac, token: string, settings: BootSettings): IpxeCommand[]
       commands: [
         {
           do: 'kernel',
-          url: `${url}/boot/kernel/${kernel}`,
+          url: `${url}/boot/kernel/${files.kernel}`,
           name: 'vmlinuz',
           arguments: [
             `initrd=${RAMDISK_NAME}`,
@@ -70,7 +87,7 @@ function ramdisk(mac: Mac, token: string, settings: BootSettings): IpxeCommand[]
             ...kernelArguments
           ]
         },
-        { do: 'initrd', url: `${url}/boot/ramdisk/${settings.ramdisk}`, name: RAMDISK_NAME },
+        { do: 'initrd', url: `${url}/boot/ramdisk/${files.ramdisk}`, name: RAMDISK_NAME },
         { do: 'boot' }
       ]
     },

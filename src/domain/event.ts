@@ -4,6 +4,12 @@ import type { BootDeviceSetting, PowerState } from './bmc.ts'
 import type { Asked, Failure, Milestone, OrderKind } from './order.ts'
 import type { Finding } from './quirk-card.ts'
 
+/**
+ * What keeps a machine from booting at once: `port-blocked` (its switch port does not forward yet), `packets-lost`, `link-lost` (the cable, or the
+ * other end of it), `path-mtu` (large packets do not come through).
+ */
+export type BootDelayCause = 'port-blocked' | 'packets-lost' | 'link-lost' | 'path-mtu'
+
 /** Every kind with its detail. Closed: a new kind is a new line here. */
 export type EventDetail = {
   'node-enrolled': { name: string | null }
@@ -27,6 +33,8 @@ export type EventDetail = {
   'address-conflict': { ip: string; holder: string | null; times: number }
   /** The same stage of booting came again and again with nothing after it, so another boot file is tried; null: none is left. */
   'boot-file-changed': { client: string; visits: number; from: string | null; to: string | null }
+  /** `client`: the program that was kept waiting. */
+  'boot-delayed': { client: string; cause: BootDelayCause; evidence: string }
   'foreign-dhcp': { state: 'seen' | 'gone'; servers: { address: string; mac: string | null; kind: string }[] }
   'file-served': { protocol: 'tftp' | 'http'; name: string; bytes: number; milliseconds: number }
   'file-refused': { protocol: 'tftp' | 'http'; name: string; reason: string }

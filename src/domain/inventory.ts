@@ -12,6 +12,8 @@ export type Disk = {
   vendor: string | null
   rotational: boolean
   removable: boolean
+  /** Hangs on USB, whatever it says of being removable. Older ramdisks do not tell. */
+  usb?: boolean | undefined
   readOnly: boolean
   /** Bytes. */
   logicalSectorSize: number
@@ -42,6 +44,9 @@ export type Inventory = {
   memoryMiB: number
   interfaces: NetworkInterface[]
   disks: Disk[]
+  /** How long the ramdisk waited for an address, seconds, and how often its link went down since. Older ramdisks do not tell. */
+  addressSeconds?: number | undefined
+  linkLosses?: number | undefined
   /** The machine's own clock when it reported, RFC 3339. */
   clock: string | null
 }

@@ -58,6 +58,22 @@ export type Port = {
   updatedAt: number | null
 }
 
+/** Processor architectures that there is a deploy ramdisk for, as Ironic's `cpu_arch` and `uname -m` name them. */
+export type CpuArch = 'x86_64' | 'aarch64'
+
+const CPU_ARCHS: Readonly<Record<string, CpuArch>> = {
+  x86_64: 'x86_64',
+  amd64: 'x86_64',
+  aarch64: 'aarch64',
+  arm64: 'aarch64'
+}
+
+/** The architecture in `properties.cpu_arch`; x86_64 when the operator named none, null when it is none of ours. */
+export function cpuArch({ properties }: Pick<Node, 'properties'>): CpuArch | null {
+  const told = properties['cpu_arch']
+  return told === undefined || told === null ? 'x86_64' : (CPU_ARCHS[String(told)] ?? null)
+}
+
 /** Capabilities, a string "a:b,c:d" as Ironic keeps it, as an object. */
 export function capabilities(node: Pick<Node, 'properties'>): Record<string, string> {
   const found: Record<string, string> = {}

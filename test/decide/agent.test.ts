@@ -31,6 +31,19 @@ const orderOf = (changes: readonly Change[]) => {
   return change && 'put' in change && change.put === 'order' ? change.row : null
 }
 
+t.test('what delayed the ramdisk is told', async (t) => {
+  const delays = (given: Partial<Inventory>) =>
+    hello(facts(), anInventory(given)).changes.flatMap((change) =>
+      'event' in change && change.event.kind === 'boot-delayed' ? [change.event.detail] : []
+    )
+  t.same(delays({}), [], 'an older ramdisk says nothing of it')
+  t.same(delays({ addressSeconds: 3, linkLosses: 0 }), [])
+  t.match(delays({ addressSeconds: 31, linkLosses: 0 }), [
+    { client: 'ramdisk', cause: 'port-blocked', evidence: /31 s/ }
+  ])
+  t.match(delays({ addressSeconds: 31, linkLosses: 2 }), [{ cause: 'link-lost', evidence: /2 times/ }])
+})
+
 t.test('the right machine gets its task', async (t) => {
   const verdict = hello(facts())
   t.match(verdict, {

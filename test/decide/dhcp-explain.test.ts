@@ -46,6 +46,7 @@ function explain(given: Given): DhcpExplanation {
     conflict: null,
     standDown: null,
     stages: null,
+    heard: null,
     ...known
   }
   const settings: DhcpSettings = { address: US, httpPort: 80, subnets, unicastWithoutArp: false }

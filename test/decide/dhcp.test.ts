@@ -65,6 +65,7 @@ const machine = (given: Partial<DhcpFacts> = {}): DhcpFacts => ({
   conflict: null,
   standDown: null,
   stages: null,
+  heard: null,
   ...given
 })
 const stranger = machine({ node: null, port: null })
@@ -895,6 +896,66 @@ t.test('a machine that gets nowhere is told the next boot file, and in the end n
   const left = offered(ovmf, machine({ order, stages: stages(8) })).reply
   t.equal(left.options.vendorOptions?.toString('latin1'), LOCAL_BOOT, 'and its firmware is sent on')
 })
+
+t.test(
+  'boot programs that we have nothing for get an address and nothing else, and the reason names them',
+  async (t) => {
+    const arm = { ...deploying, node: aNode({ properties: { cpu_arch: 'aarch64' } }) }
+    const unsupported: Record<string, RegExp> = {
+      'uboot-pxe-discover': /no boot loader for ARM64 U-Boot: let U-Boot boot by UEFI/,
+      'rpi4-discover': /no boot loader for the boot ROM of a Raspberry Pi: give the Pi UEFI firmware/
+    }
+    for (const [name, words] of Object.entries(unsupported)) {
+      const request = recorded(name, { chaddr: MAC })
+      const answer = offered(request, arm)
+      t.match(answer, { bootFile: null, reason: words }, name)
+      const { file, siaddr, yiaddr, options } = answer.reply
+      t.same([file, siaddr, yiaddr], ['', '0.0.0.0', IP], name)
+      for (const option of ['bootFileName', 'tftpServerName', 'vendorClass', 'vendorOptions'] as const)
+        t.equal(options[option], undefined, `${name}: ${option}`)
+      t.match(events(answer.changes), [{ kind: 'dhcp-answered', detail: { bootFile: null, reason: words } }])
+      t.equal(offered(request, machine({ node: arm.node })).bootFile, null, `${name}, without an order`)
+      t.match(decide(request, stranger), { ignore: 'not-enrolled' }, `${name}, a stranger`)
+    }
+    const efi = recorded('uboot-efi-discover', { chaddr: MAC })
+    t.match(offered(efi, arm), { bootFile: 'ipxe-arm64.efi', reply: { file: 'ipxe-arm64.efi', siaddr: US } })
+    t.equal(offered(efi, machine({ node: arm.node })).bootFile, null, 'U-Boot by UEFI, without an order')
+  }
+)
+
+t.test('a machine of another architecture than it is enrolled with gets no boot file', async (t) => {
+  const enrolled = (cpu_arch?: string) => ({
+    ...deploying,
+    node: aNode({ properties: cpu_arch === undefined ? {} : { cpu_arch } })
+  })
+  const arm64 = recorded('uboot-efi-discover', { chaddr: MAC })
+  t.match(offered(arm64, enrolled('x86_64')), {
+    bootFile: null,
+    reason: /ARM64 UEFI asks, and the node is enrolled as x86_64: set properties.cpu_arch to aarch64/
+  })
+  t.match(offered(arm64, enrolled()), { bootFile: null, reason: /names none.*aarch64/ })
+  t.match(offered(ovmf, enrolled('aarch64')), { bootFile: null, reason: /set properties.cpu_arch to x86_64/ })
+  t.match(offered(ipxe, enrolled('aarch64')), { bootFile: null, reason: /x86 BIOS/ })
+  t.match(offered(ovmf, enrolled('x86_64')), { bootFile: 'snponly.efi' })
+  t.match(offered(arm64, enrolled('aarch64')), { bootFile: 'ipxe-arm64.efi' })
+})
+
+t.test(
+  'a machine that was not heard for long, or asks again, is told of; only while it is to boot',
+  async (t) => {
+    const delays = (given: Partial<DhcpMessage>, facts: DhcpFacts) =>
+      events(offered({ ...ovmf, ...given }, facts).changes)
+        .filter(({ kind }) => kind === 'boot-delayed')
+        .map(({ detail }) => detail)
+    t.match(delays({ secs: 28 }, deploying), [
+      { client: 'pxe-uefi', cause: 'port-blocked', evidence: /28 s/ }
+    ])
+    t.same(delays({ secs: 4 }, deploying), [])
+    t.same(delays({ secs: 28 }, machine()), [], 'without an order')
+    const heard = { xid: ovmf.xid, at: NOW - 4000 }
+    t.match(delays({ secs: 4 }, { ...deploying, heard }), [{ cause: 'packets-lost' }])
+  }
+)
 
 t.test('a client’s own words come with the event, made printable', async (t) => {
   const decline = recorded('ovmf-pxe-decline', { chaddr: MAC, options: { requestedAddress: IP } })

@@ -102,15 +102,31 @@ const cases: Record<string, { request: DhcpMessage; is: FirmwareName; takes: Boo
     is: 'pxe-uefi',
     takes: tftp('snponly.efi')
   },
-  'U-Boot': {
-    request: asking({ vendorClass: 'U-Boot.armv8', clientArchitectures: [22] }),
+  'U-Boot': { request: recorded('uboot-pxe-discover'), is: 'pxe-other', takes: 'nothing' },
+  'U-Boot of old': {
+    request: asking({ vendorClass: 'U-Boot.armv8', clientArchitectures: [256] }),
     is: 'pxe-other',
     takes: 'nothing'
   },
+  'U-Boot that boots by UEFI': {
+    request: recorded('uboot-efi-discover'),
+    is: 'pxe-uefi',
+    takes: tftp('ipxe-arm64.efi')
+  },
   'a Raspberry Pi that says BIOS': {
+    request: recorded('rpi4-discover'),
+    is: 'pxe-other',
+    takes: 'nothing'
+  },
+  'one with a MAC from elsewhere, known by its GUID': {
+    request: recorded('rpi4-discover', { chaddr: '52:54:00:00:00:01' }),
+    is: 'pxe-other',
+    takes: 'nothing'
+  },
+  'one of before 2020, whose GUID says nothing, known by its MAC': {
     request: asking(
       { vendorClass: 'PXEClient:Arch:00000:UNDI:002001', clientArchitectures: [0] },
-      'd8:3a:dd:00:00:01'
+      'b8:27:eb:00:00:01'
     ),
     is: 'pxe-other',
     takes: 'nothing'
@@ -194,7 +210,8 @@ t.test('the reason for no boot file names what is missing', async (t) => {
   }
   t.match(reason(pxe(4711)), /architecture 4711/)
   t.match(reason(pxe(6)), /x86 UEFI/)
-  t.match(reason(cases['a Raspberry Pi that says BIOS']?.request as DhcpMessage), /Raspberry Pi/)
+  t.match(reason(recorded('rpi4-discover')), /Raspberry Pi.*UEFI firmware/)
+  t.match(reason(recorded('uboot-pxe-discover')), /ARM64 U-Boot: let U-Boot boot by UEFI/)
 })
 
 t.test('the GUID stands in the URL only if it can mean something', async (t) => {

@@ -32,7 +32,8 @@ const none = {
   candidate: null,
   conflict: null,
   standDown: null,
-  stages: null
+  stages: null,
+  heard: null
 }
 const senders: DhcpFacts[] = [
   { ...none, node: aNode(), port: aPort() },

@@ -25,6 +25,7 @@ const machine = (given: Partial<ProxyFacts> = {}): ProxyFacts => ({
   conflict: null,
   standDown: null,
   stages: null,
+  heard: null,
   other: null,
   ...given
 })

@@ -38,6 +38,24 @@ const cases: Record<
     disks: [aDisk(), aDisk({ path: '/dev/sdz', removable: true })],
     chosen: '/dev/vda'
   },
+  'one that says it is no stick does not count either': {
+    disks: [aDisk(), aDisk({ path: '/dev/sda', serial: 'U', usb: true })],
+    chosen: '/dev/vda'
+  },
+  'it is not taken because it is the only one that is big enough': {
+    disks: [aDisk({ size: GiB / 2 }), aDisk({ path: '/dev/sda', usb: true })],
+    code: 'disk-too-small'
+  },
+  'nor because a hint happens to fit': {
+    disks: [aDisk({ path: '/dev/sda', size: 4 * GiB, usb: true })],
+    hints: { size: 4 },
+    code: 'disk-missing'
+  },
+  'a disk on USB that is named is taken': {
+    disks: [aDisk(), aDisk({ path: '/dev/sda', serial: 'U', usb: true })],
+    hints: { serial: 'U' },
+    chosen: '/dev/sda'
+  },
   'a read-only disk does not count': { disks: [aDisk({ readOnly: true })], code: 'disk-missing' },
   'an empty card reader does not count': { disks: [aDisk({ size: 0 })], code: 'disk-missing' },
   'no disk at all is said': { disks: [], code: 'disk-missing' },

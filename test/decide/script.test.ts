@@ -5,8 +5,7 @@ import { aNode, anImage, anOrder, aPort, NOW } from '../support/builders.ts'
 
 const SETTINGS: BootSettings = {
   url: 'http://192.0.2.1',
-  kernel: '1'.repeat(64),
-  ramdisk: '2'.repeat(64),
+  ramdisks: { x86_64: { kernel: '1'.repeat(64), ramdisk: '2'.repeat(64) } },
   console: ['tty0', 'ttyS0,115200n8'],
   kernelArguments: ['panic=30']
 }
@@ -46,6 +45,25 @@ exit 1
       event: { kind: 'script-served', subject: 'ramdisk', orderId: anOrder().id, detail: { plan: 'ramdisk' } }
     }
   ])
+})
+
+t.test('a machine gets the ramdisk of its architecture, and none when there is none', async (t) => {
+  const arm: BootSettings = {
+    ...SETTINGS,
+    ramdisks: { ...SETTINGS.ramdisks, aarch64: { kernel: '3'.repeat(64), ramdisk: '4'.repeat(64) } }
+  }
+  const script = (settings: BootSettings, cpu_arch?: string) => {
+    const properties = cpu_arch === undefined ? {} : { cpu_arch }
+    const verdict = decideScript(MAC, facts({ node: aNode({ properties }) }), settings, NOW)
+    return 'script' in verdict ? verdict.script : ''
+  }
+  const kernel = (text: string) => /boot\/kernel\/(.)/.exec(text)?.[1] ?? null
+  t.equal(kernel(script(arm)), '1')
+  for (const name of ['x86_64', 'amd64']) t.equal(kernel(script(arm, name)), '1', name)
+  for (const name of ['aarch64', 'arm64']) t.equal(kernel(script(arm, name)), '3', name)
+  t.match(script(SETTINGS, 'aarch64'), /no deploy ramdisk for aarch64.*\nexit 1/)
+  t.match(script(arm, 'ppc64le'), /no deploy ramdisk for ppc64le.*\nexit 1/)
+  t.match(script(arm, 'x;\nshell'), /no deploy ramdisk for x\?\?shell.*\nexit 1/)
 })
 
 const ELSEWHERE: Record<string, { given: Partial<BootFacts>; plan: string }> = {

@@ -6,8 +6,7 @@ import { aLease, aNode, anImage, anOrder, aPort, NOW } from '../support/builders
 
 const SETTINGS: BootSettings = {
   url: 'http://192.0.2.1',
-  kernel: '1'.repeat(64),
-  ramdisk: '2'.repeat(64),
+  ramdisks: { x86_64: { kernel: '1'.repeat(64), ramdisk: '2'.repeat(64) } },
   console: [],
   kernelArguments: []
 }

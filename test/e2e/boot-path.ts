@@ -13,15 +13,15 @@ const dhcp = (client: string, told = ''): string => `DHCP ${client}: discover of
 const script = ', file=http://192.0.2.1/boot/script'
 /** Discovery control 8: take the file that is named here. */
 const loaderByTftp = ', file=snponly.efi, 60=PXEClient, 43=060108'
+const armByTftp = ', file=ipxe-arm64.efi, 60=PXEClient, 43=060108'
+const armByHttp = ', file=http://192.0.2.1/boot/loader/ipxe-arm64.efi, 60=HTTPClient'
 const loaderByHttp = ', file=http://192.0.2.1/boot/loader/snponly.efi, 60=HTTPClient'
 /** Discovery control 3 and then a menu of the local disk alone. */
 const localDisk = ', 60=PXEClient, 43=060103'
 
+const firstCall = ['GET /boot/kernel/*', 'GET /boot/ramdisk/*', dhcp('seedling-ramdisk'), 'POST /agent/hello']
 const ramdisk = [
-  'GET /boot/kernel/*',
-  'GET /boot/ramdisk/*',
-  dhcp('seedling-ramdisk'),
-  'POST /agent/hello',
+  ...firstCall,
   'GET /images/*/manifest',
   'GET /images/chunks/*',
   'GET /agent/config-drive',
@@ -30,7 +30,7 @@ const ramdisk = [
 /** The tiny image. */
 const instance = [dhcp('udhcp'), 'GET /latest/meta-data/instance-id']
 
-type Ways = Readonly<Record<Firmware, readonly string[]>>
+type Ways = Readonly<Partial<Record<Firmware, readonly string[]>>>
 
 /** From power-on to the instance, when the machine is to be deployed. */
 export const deployment: Ways = {
@@ -52,6 +52,21 @@ export const deployment: Ways = {
     'GET /boot/loader/autoexec.ipxe',
     ...ramdisk,
     ...instance
+  ],
+  // iPXE comes from the stick, at each start; the boot entry of UEFI spares it the second time.
+  'bios-cd': [dhcp('iPXE', script), 'GET /boot/script', ...ramdisk, dhcp('iPXE'), ...instance],
+  'uefi-stick': [dhcp('iPXE', script), 'GET /boot/script', ...ramdisk, ...instance]
+}
+
+/** From power-on to the ramdisk's first call. */
+export const inspection: Ways = {
+  arm64: [dhcp('PXEClient:Arch:00011', armByTftp), 'TFTP ipxe-arm64.efi', 'TFTP autoexec.ipxe', ...firstCall],
+  'arm64-http': [
+    dhcp('HTTPClient:Arch:00019', armByHttp),
+    'HEAD /boot/loader/ipxe-arm64.efi',
+    'GET /boot/loader/ipxe-arm64.efi',
+    'GET /boot/loader/autoexec.ipxe',
+    ...firstCall
   ]
 }
 

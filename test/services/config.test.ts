@@ -23,6 +23,23 @@ t.test('a short file is filled in, with paths relative to it', async (t) => {
   })
 })
 
+t.test('kernel and ramdisk of other architectures stand beside those of x86_64', async (t) => {
+  const boot = (aarch64?: object) => ({ ...good().boot, ...(aarch64 ? { aarch64 } : {}) })
+  const x86_64 = { kernel: '/etc/vmlinuz', ramdisk: '/etc/ramdisk.img' }
+  t.same(checkConfig(good(), '/etc').boot.ramdisks, { x86_64 })
+  t.same(
+    checkConfig({ ...good(), boot: boot({ kernel: 'arm/Image', ramdisk: '/r' }) }, '/etc').boot.ramdisks,
+    {
+      x86_64,
+      aarch64: { kernel: '/etc/arm/Image', ramdisk: '/r' }
+    }
+  )
+  t.throws(
+    () => checkConfig({ ...good(), boot: boot({ kernel: 'arm/Image' }) }, '/etc'),
+    /"boot\.aarch64\.ramdisk" is missing/
+  )
+})
+
 t.test('what the network is, in full', async (t) => {
   const full = good()
   Object.assign(full.network, { dhcp: { mode: 'proxy', tolerate: ['192.0.2.2'] } })

@@ -83,10 +83,10 @@ export function aPlace(t: Test, given: Given = {}) {
   }
   set(given)
 
+  const hashes = { kernel: sha256(kernel), ramdisk: sha256(ramdisk) }
   const settings: BootSettings = {
     url: 'http://192.0.2.1',
-    kernel: sha256(kernel),
-    ramdisk: sha256(ramdisk),
+    ramdisks: { x86_64: hashes },
     console: ['ttyS0'],
     kernelArguments: []
   }
@@ -94,6 +94,7 @@ export function aPlace(t: Test, given: Given = {}) {
     deps: { store, facts, apply, log: pino({ level: 'silent' }), now: () => NOW },
     dataDir,
     settings,
+    hashes,
     set,
     kernel,
     ramdisk,

@@ -16,7 +16,8 @@ write_boot_entry() {
   [ -n "$number" ] ||
     fail boot-entry 'the image has no EFI system partition, and this machine boots by UEFI: set it to BIOS or take another image'
   loader=$(find_loader $((start * sector_size)))
-  [ -n "$loader" ] || fail boot-entry "partition $number of the image, its EFI system partition, holds no x64 boot loader"
+  [ -n "$loader" ] ||
+    fail boot-entry "partition $number of the image, its EFI system partition, holds no boot loader for $(uname -m)"
   say "making the boot entry for $loader"
   for old in $(our_entries); do
     efibootmgr -q -b "$old" -B
@@ -36,13 +37,14 @@ our_entries() {
 # find_loader OFFSET: a distribution's own loader before the fallback one, the signed shim before all; as the
 # firmware writes paths.
 find_loader() {
-  local esp=$disk@@$1 file
+  local esp=$disk@@$1 file arch=x64
+  [ "$(uname -m)" != aarch64 ] || arch=aa64
   mdir -i "$esp" -/ -b ::/EFI 2>/dev/null | sed 's|^::/EFI/||' |
     LC_ALL=C sort >/run/esp
-  for file in shimx64.efi grubx64.efi systemd-bootx64.efi; do
+  for file in shim$arch.efi grub$arch.efi systemd-boot$arch.efi; do
     file=$(grep -vi '^boot/' /run/esp | grep -ix "[^/]*/$file" | head -n 1)
     [ -z "$file" ] || break
   done
-  [ -n "$file" ] || file=$(grep -ix 'boot/bootx64\.efi' /run/esp)
+  [ -n "$file" ] || file=$(grep -ix "boot/boot$arch\.efi" /run/esp)
   [ -z "$file" ] || echo "/EFI/$file" | tr / '\\'
 }

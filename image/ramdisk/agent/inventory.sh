@@ -75,7 +75,7 @@ disk_signatures() {
 
 # One line a disk, tab separated.
 disks() {
-  local name path size serial wwn model vendor rotational removable read_only sector
+  local name path size serial wwn model vendor rotational removable usb read_only sector
   for name in $(disk_names); do
     path=/sys/block/$name
     look_at "$name"
@@ -85,8 +85,9 @@ disks() {
     get removable "$path/removable"
     get read_only "$path/ro"
     get sector "$path/queue/logical_block_size"
-    printf '%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n' "$name" "$size" "$serial" "$wwn" "$model" "$vendor" \
-      "$rotational" "$removable" "$read_only" "$sector" "$([ "$size" = 0 ] || disk_signatures "$name")"
+    case $(readlink -f "$path") in */usb[0-9]*) usb=1 ;; *) usb=0 ;; esac
+    printf '%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n' "$name" "$size" "$serial" "$wwn" "$model" "$vendor" \
+      "$rotational" "$removable" "$usb" "$read_only" "$sector" "$([ "$size" = 0 ] || disk_signatures "$name")"
   done
 }
 
@@ -103,18 +104,19 @@ make_inventory() {
     --arg bootMode "$(boot_mode)" --arg bootInterface "$nic_mac" --arg arch "$(uname -m)" \
     --argjson secureBoot "$(secure_boot)" --argjson cpus "$(nproc)" \
     --arg cpuModel "$(sed -n '/^model name/{s/^[^:]*: *//p;q}' /proc/cpuinfo)" \
-    --argjson memoryMiB "$(memory_mib)" --arg clock "$(date -u +%Y-%m-%dT%H:%M:%SZ)" '
+    --argjson memoryMiB "$(memory_mib)" \
+    --argjson addressSeconds "$address_seconds" --argjson linkLosses "$(link_losses)" --arg clock "$(date -u +%Y-%m-%dT%H:%M:%SZ)" '
     def text: if . == null or . == "" then null else . end;
     def rows: split("\n") | map(select(. != "") | split("\t"));
     { uuid: $uuid | ascii_downcase | text, serial: $serial | text, vendor: $vendor | text, model: $model | text,
       bootMode: $bootMode, bootInterface: $bootInterface, arch: $arch, secureBoot: $secureBoot,
-      cpus: $cpus, cpuModel: $cpuModel | text, memoryMiB: $memoryMiB,
+      cpus: $cpus, cpuModel: $cpuModel | text, memoryMiB: $memoryMiB, addressSeconds: $addressSeconds, linkLosses: $linkLosses,
       interfaces: $interfaces | rows | map({ name: .[0], mac: .[1], carrier: (.[2] == "1"), driver: .[3] | text,
         speedMbps: (.[4] | if test("^[0-9]+$") then tonumber else null end) }),
       disks: $disks | rows | map({ path: ("/dev/" + .[0]), size: .[1] | tonumber, serial: .[2] | text,
         wwn: .[3] | text, model: .[4] | text, vendor: .[5] | text, rotational: (.[6] == "1"),
-        removable: (.[7] == "1"), readOnly: (.[8] == "1"), logicalSectorSize: .[9] | tonumber,
-        signatures: .[10] | split(" ") | map(select(. != "")) }),
+        removable: (.[7] == "1"), usb: (.[8] == "1"), readOnly: (.[9] == "1"), logicalSectorSize: .[10] | tonumber,
+        signatures: .[11] | split(" ") | map(select(. != "")) }),
       clock: $clock }'
 }
 

@@ -1,4 +1,4 @@
-# An address for the NIC that booted. Sets $nic and $nic_mac to the one in use.
+# An address for the NIC that booted. Sets $nic and $nic_mac to the one in use, $address_seconds to how long that took.
 
 nic_patience=60 # seconds to wait for the boot NIC's driver
 
@@ -35,6 +35,20 @@ all_links_up() {
   for name in $(nic_names); do ip link set "$name" up 2>/dev/null; done
 }
 
+uptime_seconds() { cut -d . -f 1 /proc/uptime; }
+
+# How often the link of a NIC went down; the kernel counts from the driver's first word on.
+remember_link_losses() {
+  local name
+  for name in $(nic_names); do cp "/sys/class/net/$name/carrier_down_count" "/run/losses.$name" 2>/dev/null; done
+}
+link_losses() {
+  local before now
+  get before "/run/losses.$nic"
+  get now "/sys/class/net/$nic/carrier_down_count"
+  echo $((${now:-0} - ${before:-0}))
+}
+
 # ask NIC SECONDS: three requests, SECONDS apart. On success udhcpc stays and renews the lease.
 ask() {
   local job
@@ -47,6 +61,7 @@ ask() {
   done
   nic=$1
   get nic_mac "/sys/class/net/$1/address"
+  address_seconds=$(($(uptime_seconds) - asking_since))
   say "$nic ($nic_mac) has the address $(cat /run/lease)"
 }
 
@@ -58,6 +73,8 @@ get_address() {
   wait_for_nic "$wanted"
   boot_nic=$(nic_with_mac "$wanted") || say "no NIC has the address of BOOTIF (${wanted:-not given}): trying all"
   all_links_up
+  asking_since=$(uptime_seconds)
+  remember_link_losses
   for pause in 2 4 8 16 30; do
     [ -n "$boot_nic" ] || break
     say "asking for an address on $boot_nic ($wanted), every $pause s"

@@ -1,5 +1,6 @@
 // What a DHCP request says of the program that sent it, taken out of the packet once.
 
+import { cpuArch, type Node } from '../../domain/node.ts'
 import type { Mac } from '../../wire/address.ts'
 import type { DhcpMessage } from '../../wire/dhcp.ts'
 import { machineGuid, parseIpxeOptions, vendorClassArchitecture, type IpxeOptions } from '../../wire/pxe.ts'
@@ -18,6 +19,8 @@ export type Client = {
   architecture: Architecture | null
   /** What `architecture` being null means, for people. */
   archText: string
+  /** What else can be done where there is no boot loader, for people; null: nothing is known. */
+  instead: string | null
   /** Option 175 as iPXE sends it. */
   ipxe: IpxeOptions | null
   /** Option 97, bytes in the order in which they were sent. */
@@ -28,7 +31,12 @@ export function clientOf(message: DhcpMessage): Client {
   const { options, chaddr: mac } = message
   const vendorClass = options.vendorClass ?? ''
   const arch = architectureOf(vendorClass, options.clientArchitectures ?? [])
-  const lie = LIARS.find(({ macs, claims }) => claims === arch && macs.some((start) => mac.startsWith(start)))
+  const guid = (options.clientMachineId && machineGuid(options.clientMachineId)) ?? null
+  const lie = LIARS.find(
+    ({ macs, guids, claims }) =>
+      claims === arch &&
+      (macs.some((start) => mac.startsWith(start)) || guids.some((start) => guid?.startsWith(start)))
+  )
   const architecture = arch === null || lie ? null : (ARCHITECTURES[arch] ?? null)
   return {
     mac,
@@ -37,9 +45,17 @@ export function clientOf(message: DhcpMessage): Client {
     arch,
     architecture,
     archText: lie?.is ?? architecture?.name ?? (arch === null ? 'no architecture' : `architecture ${arch}`),
+    instead: lie?.instead ?? architecture?.instead ?? null,
     ipxe: (options.ipxe && parseIpxeOptions(options.ipxe)) ?? null,
-    guid: (options.clientMachineId && machineGuid(options.clientMachineId)) ?? null
+    guid
   }
+}
+
+/** Why a node's boot files are not for the processor that asks, for people; null: they are, or nothing is known of it. */
+export function wrongProcessor({ architecture }: Client, node: Pick<Node, 'properties'>): string | null {
+  if (!architecture?.cpu || architecture.cpu === cpuArch(node)) return null
+  const enrolled = String(node.properties['cpu_arch'] ?? 'x86_64, since it names none')
+  return `${architecture.name} asks, and the node is enrolled as ${enrolled}: set properties.cpu_arch to ${architecture.cpu}`
 }
 
 function architectureOf(vendorClass: string, listed: readonly number[]): number | null {

@@ -12,7 +12,7 @@ export interface Call {
 
 export interface Inventory {
   [key: string]: unknown
-  disks: { path: string; size: number; serial: string | null; wwn: string | null }[]
+  disks: { path: string; size: number; serial: string | null; wwn: string | null; usb?: boolean }[]
 }
 
 export interface Options {

@@ -179,7 +179,9 @@ t.test('deploys in BIOS mode through a corrupted chunk and a server that goes aw
       '-device', 'virtio-blk-pci,drive=one,serial=SEED-1',
       '-drive', 'driver=null-co,size=1G,read-zeroes=on,if=none,id=two',
       '-device', 'virtio-scsi-pci', '-device', 'scsi-hd,drive=two,serial=SEED-2,wwn=0x5000c50015ea71ac',
-      '-device', 'ich9-ahci,id=sata', '-device', 'ide-cd,bus=sata.0'],
+      '-device', 'ich9-ahci,id=sata', '-device', 'ide-cd,bus=sata.0',
+      '-device', 'qemu-xhci', '-drive', 'driver=null-co,size=64M,read-zeroes=on,if=none,id=stick',
+      '-device', 'usb-storage,drive=stick,serial=SEED-3,removable=off'],
     commandLine(server.url)
   )
   t.teardown(machine.kill)
@@ -200,6 +202,7 @@ t.test('deploys in BIOS mode through a corrupted chunk and a server that goes aw
       cpus: 2,
       cpuModel: /QEMU/,
       memoryMiB: 768,
+      linkLosses: 0,
       clock: /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/
     },
     'says what the machine is'
@@ -221,6 +224,15 @@ t.test('deploys in BIOS mode through a corrupted chunk and a server that goes aw
     { size: 1024 * MiB, wwn: '0x5000c50015ea71ac', model: 'QEMU HARDDISK', vendor: 'QEMU', removable: false },
     'names the SCSI disk'
   )
+  const stick = hello.disks.find((d) => d.size === 64 * MiB)
+  t.match(stick, { usb: true, removable: false }, 'names the disk on USB, though it says that it is fixed')
+  t.same(
+    hello.disks.filter((d) => d.usb && d !== stick),
+    [],
+    'and no other as such'
+  )
+  const { addressSeconds } = hello as unknown as { addressSeconds: number }
+  t.ok(addressSeconds >= 0 && addressSeconds < 60, `waited ${addressSeconds} s for its address`)
   t.match(
     hello.disks.find((d) => d.path === '/dev/sr0'),
     { removable: true },

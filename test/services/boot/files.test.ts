@@ -79,10 +79,13 @@ t.test('a body arrives whole, whatever its size', async (t) => {
 
 t.test('kernel and ramdisk are sent as they were at start, whatever is put in their place', async (t) => {
   const dir = t.testdir({ kernel: 'the kernel', ramdisk: 'the ramdisk' })
-  const files = await openBootFiles({ kernel: join(dir, 'kernel'), ramdisk: join(dir, 'ramdisk') })
+  const files = await openBootFiles({
+    x86_64: { kernel: join(dir, 'kernel'), ramdisk: join(dir, 'ramdisk') }
+  })
   t.teardown(() => files.close())
   writeFileSync(join(dir, 'kernel'), 'another one')
-  t.equal(files.kernel.sha256, sha256(Buffer.from('the kernel')))
-  const { port } = await serving(t, files.kernel.content, files.kernel.sha256)
+  const { kernel } = files.ramdisks.x86_64!
+  t.equal(kernel.sha256, sha256(Buffer.from('the kernel')))
+  const { port } = await serving(t, kernel.content, kernel.sha256)
   t.equal(await (await fetch(`http://127.0.0.1:${port}/`)).text(), 'the kernel')
 })

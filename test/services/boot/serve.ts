@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import pino from 'pino'
-import { imagePath, openBootFiles } from '../../../services/boot/files.ts'
+import { bootFileHashes, imagePath, openBootFiles } from '../../../services/boot/files.ts'
 import { startBoot } from '../../../services/boot/server.ts'
 import { createApply } from '../../../services/store/apply.ts'
 import { createFacts } from '../../../services/store/facts.ts'
@@ -34,7 +34,7 @@ enrolRoom(store, apply, serve.clients)
 const chunk = imagePath(dataDir, 'chunks', serve.chunk.sha256)
 mkdirSync(dirname(chunk), { recursive: true })
 symlinkSync(serve.chunk.path, chunk)
-const files = await openBootFiles(serve)
+const files = await openBootFiles({ x86_64: serve })
 const boot = await startBoot({
   store,
   facts,
@@ -46,8 +46,7 @@ const boot = await startBoot({
   loaders: new Map(),
   settings: {
     url: `http://${serve.address}`,
-    kernel: files.kernel.sha256,
-    ramdisk: files.ramdisk.sha256,
+    ramdisks: bootFileHashes(files),
     console: [],
     kernelArguments: []
   },
@@ -56,9 +55,10 @@ const boot = await startBoot({
 })
 const delay = monitorEventLoopDelay({ resolution: 2 })
 delay.enable()
+const hashes = bootFileHashes(files).x86_64!
 const paths = {
-  kernel: `/boot/kernel/${files.kernel.sha256}`,
-  ramdisk: `/boot/ramdisk/${files.ramdisk.sha256}`,
+  kernel: `/boot/kernel/${hashes.kernel}`,
+  ramdisk: `/boot/ramdisk/${hashes.ramdisk}`,
   chunk: `/images/chunks/${serve.chunk.sha256}`
 }
 log.info({ paths }, 'listening')

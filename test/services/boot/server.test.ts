@@ -1,12 +1,13 @@
 import { execFile } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import fc from 'fast-check'
 import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
-import { openBootFiles } from '../../../services/boot/files.ts'
+import { bootFileHashes, openBootFiles } from '../../../services/boot/files.ts'
+import type { RamdiskPaths } from '../../../services/config.ts'
 import { buildBoot, startBoot, type BootDeps, type Routes } from '../../../services/boot/server.ts'
 import { metadataRoutes } from '../../../services/metadata/routes.ts'
 import { bootPlan } from '../../../src/decide/gate.ts'
@@ -22,8 +23,7 @@ const LOADER = Buffer.from('MZ a loader')
 async function aServer(t: Test, given: Given, more: { routes?: Routes[] } = {}) {
   const place = aPlace(t, given)
   const files = await openBootFiles({
-    kernel: join(place.dataDir, 'kernel'),
-    ramdisk: join(place.dataDir, 'ramdisk')
+    x86_64: { kernel: join(place.dataDir, 'kernel'), ramdisk: join(place.dataDir, 'ramdisk') }
   })
   t.teardown(() => files.close())
   const loaders = new Map([['snponly.efi', { bytes: LOADER, sha256: sha256(LOADER) }]])
@@ -51,7 +51,7 @@ async function anApp(t: Test, given: Given) {
 const MAC = '52:54:00:00:00:01'
 
 t.test('in its window a machine gets everything it needs', async (t) => {
-  const { get, settings, kernel, ramdisk, manifest, digest, chunk, events } = await anApp(t, RAMDISK_WINDOW)
+  const { get, hashes, kernel, ramdisk, manifest, digest, chunk, events } = await anApp(t, RAMDISK_WINDOW)
   const script = await get(`/boot/script?mac=52-54-00-00-00-01&uuid=x`)
   t.equal(
     (await get('/boot/loader/autoexec.ipxe')).body,
@@ -61,8 +61,8 @@ t.test('in its window a machine gets everything it needs', async (t) => {
   t.equal(script.statusCode, 200)
   t.match(script.body, /^#!ipxe\n[^]*seedling\.token=a{64}/)
   const files: [string, Buffer][] = [
-    [`/boot/kernel/${settings.kernel}`, kernel],
-    [`/boot/ramdisk/${settings.ramdisk}`, ramdisk],
+    [`/boot/kernel/${hashes.kernel}`, kernel],
+    [`/boot/ramdisk/${hashes.ramdisk}`, ramdisk],
     ['/boot/loader/snponly.efi', LOADER],
     ['/boot/loader/SNPONLY.EFI', LOADER],
     [`/images/${digest}/manifest`, manifest],
@@ -108,14 +108,14 @@ t.test('what came through a proxy is turned away', async (t) => {
 })
 
 t.test('unknown and hostile paths', async (t) => {
-  const { get, digest, settings } = await anApp(t, RAMDISK_WINDOW)
+  const { get, digest, hashes } = await anApp(t, RAMDISK_WINDOW)
   for (const url of [
     '/',
     '/boot',
     '/boot/kernel',
     `/boot/kernel/${'0'.repeat(64)}`,
-    `/boot/kernel/${settings.ramdisk}`,
-    `/boot/kernel/${settings.kernel.toUpperCase()}`,
+    `/boot/kernel/${hashes.ramdisk}`,
+    `/boot/kernel/${hashes.kernel.toUpperCase()}`,
     '/boot/loader/grub.efi',
     '/boot/loader/..%2f..%2fsecret.key',
     '/boot/loader/%2e%2e',
@@ -135,10 +135,10 @@ t.test('unknown and hostile paths', async (t) => {
 })
 
 t.test('after the image is written nothing that boots is served', async (t) => {
-  const { get, settings, digest, chunk, events } = await anApp(t, WRITTEN)
+  const { get, hashes, digest, chunk, events } = await anApp(t, WRITTEN)
   for (const url of [
-    `/boot/kernel/${settings.kernel}`,
-    `/boot/ramdisk/${settings.ramdisk}`,
+    `/boot/kernel/${hashes.kernel}`,
+    `/boot/ramdisk/${hashes.ramdisk}`,
     '/boot/loader/snponly.efi',
     `/images/${digest}/manifest`,
     `/images/chunks/${sha256(chunk)}`
@@ -179,10 +179,13 @@ const anyState = fc.record({
 })
 
 t.test('for every state and every path: served implies allowed', async (t) => {
-  const { get, set, app, settings, kernel, ramdisk, manifest, digest, chunk, deps } = await anApp(t, {})
+  const { get, set, app, settings, hashes, kernel, ramdisk, manifest, digest, chunk, deps } = await anApp(
+    t,
+    {}
+  )
   const boots: [string, Buffer][] = [
-    [`/boot/kernel/${settings.kernel}`, kernel],
-    [`/boot/ramdisk/${settings.ramdisk}`, ramdisk],
+    [`/boot/kernel/${hashes.kernel}`, kernel],
+    [`/boot/ramdisk/${hashes.ramdisk}`, ramdisk],
     ['/boot/loader/snponly.efi', LOADER],
     [`/images/${digest}/manifest`, manifest],
     [`/images/chunks/${sha256(chunk)}`, chunk]
@@ -275,8 +278,8 @@ async function listening(
 }
 
 t.test('curl: whole, resumed, headers only, unchanged', async (t) => {
-  const { base, curl, settings, ramdisk } = await listening(t, RAMDISK_WINDOW)
-  const url = `${base}/boot/ramdisk/${settings.ramdisk}`
+  const { base, curl, hashes, ramdisk } = await listening(t, RAMDISK_WINDOW)
+  const url = `${base}/boot/ramdisk/${hashes.ramdisk}`
   t.ok((await curl(url)).equals(ramdisk), 'whole')
   t.ok((await curl('-r', '1000000-', url)).equals(ramdisk.subarray(1_000_000)), 'resumed')
   t.ok((await curl('-r', '-7', url)).equals(ramdisk.subarray(-7)), 'the end')
@@ -284,12 +287,12 @@ t.test('curl: whole, resumed, headers only, unchanged', async (t) => {
     String(await curl('-o', '/dev/null', '-w', '%{http_code}', ...args, url))
   t.equal(await code('-r', '5-6'), '206')
   t.equal(await code('-r', '99999999-'), '416')
-  t.equal(await code('-H', `If-None-Match: "${settings.ramdisk}"`), '304')
+  t.equal(await code('-H', `If-None-Match: "${hashes.ramdisk}"`), '304')
   t.equal(await code('-r', '5-6', '-H', 'If-Range: "other"'), '200')
   const head = String(await curl('-I', url)).toLowerCase()
   t.match(head, /^http\/1\.1 200/)
   t.match(head, `content-length: ${ramdisk.length}`)
-  t.match(head, `etag: "${settings.ramdisk}"`)
+  t.match(head, `etag: "${hashes.ramdisk}"`)
   t.match(head, 'accept-ranges: bytes')
 })
 
@@ -304,25 +307,40 @@ t.test('at the address where clouds have their metadata, too, until the end', as
 })
 
 t.test('many at once, each whole', async (t) => {
-  const { base, curl, settings, ramdisk } = await listening(t, RAMDISK_WINDOW)
+  const { base, curl, hashes, ramdisk } = await listening(t, RAMDISK_WINDOW)
   const got = await Promise.all(
-    Array.from({ length: 30 }, () => curl(`${base}/boot/ramdisk/${settings.ramdisk}`))
+    Array.from({ length: 30 }, () => curl(`${base}/boot/ramdisk/${hashes.ramdisk}`))
   )
   t.ok(got.every((bytes) => bytes.equals(ramdisk)))
 })
 
 t.test('a client that goes away in the middle harms nobody', async (t) => {
-  const { base, curl, boot, settings, kernel, events } = await listening(t, RAMDISK_WINDOW)
+  const { base, curl, boot, hashes, kernel, events } = await listening(t, RAMDISK_WINDOW)
   for (let round = 0; round < 5; round++)
     await new Promise<void>((resolve) => {
       const socket = connect(boot.port, '127.0.0.1', () => {
-        socket.write(`GET /boot/ramdisk/${settings.ramdisk} HTTP/1.1\r\nHost: x\r\n\r\n`)
+        socket.write(`GET /boot/ramdisk/${hashes.ramdisk} HTTP/1.1\r\nHost: x\r\n\r\n`)
         socket.once('data', () => socket.destroy())
         socket.once('close', () => resolve())
       })
     })
-  t.ok((await curl(`${base}/boot/kernel/${settings.kernel}`)).equals(kernel))
+  t.ok((await curl(`${base}/boot/kernel/${hashes.kernel}`)).equals(kernel))
   t.same(events(), ['file-served http:kernel'], 'only what was taken whole is told')
+})
+
+t.test('a file that had to be sent twice over is told as such', async (t) => {
+  const asked: number[] = []
+  const segments = (fd: number) => {
+    asked.push(fd)
+    return { sent: 1000, resent: 200 }
+  }
+  const { base, curl, hashes, kernel, events } = await listening(t, RAMDISK_WINDOW, { segments })
+  t.ok((await curl(`${base}/boot/kernel/${hashes.kernel}`)).equals(kernel))
+  t.same(events(), ['file-served http:kernel', 'boot-delayed http packets-lost'])
+  t.ok(
+    asked.every((fd) => fd > 2),
+    `asked of the connection: ${asked.join(', ')}`
+  )
 })
 
 t.test('one machine has 32 connections, and no more', async (t) => {
@@ -346,8 +364,8 @@ t.test('one machine has 32 connections, and no more', async (t) => {
 
 t.test('when too many load, a machine is told its place and when to ask again', async (t) => {
   const admission = { loading: 1, holdMilliseconds: 200 }
-  const { base, boot, curl, settings, kernel } = await listening(t, RAMDISK_WINDOW, { admission })
-  const ramdisk = `/boot/ramdisk/${settings.ramdisk}`
+  const { base, boot, curl, hashes, kernel } = await listening(t, RAMDISK_WINDOW, { admission })
+  const ramdisk = `/boot/ramdisk/${hashes.ramdisk}`
   const first = connect(boot.port, '127.0.0.1', () =>
     first.write(`GET ${ramdisk} HTTP/1.1\r\nHost: x\r\n\r\n`)
   )
@@ -361,7 +379,7 @@ t.test('when too many load, a machine is told its place and when to ask again', 
   t.equal((await fetch(`${base}/boot/script?mac=${MAC}`)).status, 200, 'small answers are not delayed')
   first.destroy()
   t.ok(
-    (await curl('--retry', '3', `${base}/boot/kernel/${settings.kernel}`)).equals(kernel),
+    (await curl('--retry', '3', `${base}/boot/kernel/${hashes.kernel}`)).equals(kernel),
     'then it is let in'
   )
 })
@@ -376,16 +394,41 @@ t.test('slow headers are cut off', { timeout: 40_000 }, async (t) => {
   t.ok(Date.now() - started < 20_000, `${Date.now() - started} ms`)
 })
 
-t.test('kernel and ramdisk must be there at start', async (t) => {
-  const dir = t.testdir({ kernel: 'k', empty: '' })
-  await t.rejects(openBootFiles({ kernel: join(dir, 'kernel'), ramdisk: join(dir, 'none') }), {
+t.test('kernel and ramdisk must be there at start, of every architecture that is configured', async (t) => {
+  const dir = t.testdir({ kernel: 'k', ramdisk: 'r', empty: '' })
+  const [kernel, ramdisk] = [join(dir, 'kernel'), join(dir, 'ramdisk')]
+  const opening = (x86_64: RamdiskPaths, aarch64?: RamdiskPaths) =>
+    openBootFiles({ x86_64, ...(aarch64 ? { aarch64 } : {}) })
+  await t.rejects(opening({ kernel, ramdisk: join(dir, 'none') }), {
     code: 'bad-config',
-    message: /boot\.ramdisk.*none.*image\/ramdisk\/build/
+    message: /"boot\.ramdisk".*none.*image\/ramdisk\/build makes/
   })
-  await t.rejects(openBootFiles({ kernel: join(dir, 'empty'), ramdisk: join(dir, 'kernel') }), {
+  await t.rejects(opening({ kernel: join(dir, 'empty'), ramdisk }), {
     code: 'bad-config',
-    message: /boot\.kernel.*empty/
+    message: /"boot\.kernel".*empty/
   })
+  await t.rejects(opening({ kernel, ramdisk }, { kernel: join(dir, 'none'), ramdisk }), {
+    code: 'bad-config',
+    message: /"boot\.aarch64\.kernel".*none.*image\/ramdisk\/build arm64/
+  })
+})
+
+t.test('each architecture has its kernel and ramdisk under their own hashes', async (t) => {
+  const { bootDeps, dataDir, kernel } = await aServer(t, RAMDISK_WINDOW)
+  writeFileSync(join(dataDir, 'kernel-arm64'), 'Image')
+  const x86 = { kernel: join(dataDir, 'kernel'), ramdisk: join(dataDir, 'ramdisk') }
+  const files = await openBootFiles({
+    x86_64: x86,
+    aarch64: { ...x86, kernel: join(dataDir, 'kernel-arm64') }
+  })
+  t.teardown(() => files.close())
+  const app = buildBoot({ ...bootDeps, files })
+  t.teardown(() => app.close())
+  const hashes = bootFileHashes(files)
+  const got = async (sha256: string) =>
+    (await app.inject({ url: `/boot/kernel/${sha256}`, remoteAddress: '127.0.0.1' })).rawPayload
+  t.same(await got(hashes.x86_64!.kernel), kernel)
+  t.equal((await got(hashes.aarch64!.kernel)).toString(), 'Image')
 })
 
 // --- the list of routes -----------------------------------------------------------------------------------------------

@@ -50,7 +50,7 @@ const tftp = await startTftp({
   loaders: new Map(
     Object.entries(serve.loaders).map(([name, size]) => [name, { bytes: content(size), sha256: '' }])
   ),
-  settings: { url: 'http://192.0.2.1', kernel: '1', ramdisk: '2', console: [], kernelArguments: [] },
+  settings: { url: 'http://192.0.2.1', ramdisks: {}, console: [], kernelArguments: [] },
   singlePort: serve.singlePort ?? false,
   ...(mtu === undefined ? {} : { mtu: () => mtu })
 })

@@ -285,6 +285,30 @@ t.test('a client that loses big blocks gets smaller ones next time', { timeout: 
   }
 })
 
+t.test('blocks that did not arrive are told, and blocks that had to be sent again', async (t) => {
+  const { port, events } = await aServer(t, MIB)
+  const client = await aClient(t)
+  client.send(read('mib.efi', { blksize: '1468' }), port)
+  const from = (await client.next())?.from.port as number
+  client.send({ op: 'ack', block: 0 }, from)
+  for (let send = 0; send < 3; send++) await client.next()
+  client.send({ op: 'error', code: 0, message: 'nothing comes' }, from)
+  await told()
+  t.same(events(), ['boot-delayed tftp path-mtu'])
+
+  const other = await aClient(t)
+  other.send(read('mib.efi', { blksize: '1024', windowsize: '64' }), port)
+  const again = (await other.next())?.from.port as number
+  // A window each time, of which all but the first block is lost.
+  for (let block = 0; block < 3; block++) {
+    other.send({ op: 'ack', block }, again)
+    for (let sent = 0; sent < 60; sent++) await other.next()
+  }
+  other.send({ op: 'error', code: 0, message: 'enough' }, again)
+  await told()
+  t.same(events(), ['boot-delayed tftp path-mtu', 'boot-delayed tftp packets-lost'])
+})
+
 t.test('blocks are no larger than the path carries', async (t) => {
   const { port } = await aServer(t, MIB, RAMDISK_WINDOW, { mtu: () => 1300 })
   const client = await aClient(t)

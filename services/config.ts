@@ -11,6 +11,8 @@ import { Ip, NetworkSchema, readNetwork, type NetworkConfig } from './network-co
 const Port = Type.Integer({ minimum: 1, maximum: 65535 })
 const Seconds = Type.Integer({ minimum: 0, maximum: 7 * 86400 })
 
+const Folder = Type.String({ minLength: 1, description: 'folder with boot loaders' })
+
 const ConfigSchema = Type.Object(
   {
     dataDir: Type.String({ minLength: 1, description: 'folder for the database, keys and images' }),
@@ -28,7 +30,7 @@ const ConfigSchema = Type.Object(
       {
         kernel: Type.String({ minLength: 1, description: 'kernel of the deploy ramdisk' }),
         ramdisk: Type.String({ minLength: 1, description: 'the deploy ramdisk' }),
-        loaders: Type.String({ minLength: 1, description: 'folder with the boot loaders' }),
+        loaders: Type.Union([Folder, Type.Array(Folder, { minItems: 1 })]),
         console: Type.Optional(Type.Array(Type.String({ pattern: '^[a-zA-Z0-9,]+$' }))),
         kernelArguments: Type.Optional(Type.Array(Type.String({ pattern: '^[A-Za-z0-9_.,:/=+-]+$' })))
       },
@@ -68,7 +70,7 @@ export type Config = {
   http: { port: number }
   /** `address` null: no TCP listener, only the Unix socket. */
   api: { address: string | null; port: number; socket: string }
-  boot: { kernel: string; ramdisk: string; loaders: string; console: string[]; kernelArguments: string[] }
+  boot: { kernel: string; ramdisk: string; loaders: string[]; console: string[]; kernelArguments: string[] }
   /** Limits and patience of orders; seconds. */
   deploy: OrderLimits
   /** 0: power is read only when an order needs it. */
@@ -118,7 +120,7 @@ export function checkConfig(json: unknown, folder: string, file = 'the configura
     boot: {
       kernel: path(given.boot.kernel),
       ramdisk: path(given.boot.ramdisk),
-      loaders: path(given.boot.loaders),
+      loaders: [given.boot.loaders].flat().map(path),
       console: given.boot.console ?? [],
       kernelArguments: given.boot.kernelArguments ?? []
     },

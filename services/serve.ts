@@ -100,6 +100,7 @@ export async function serve(args: string[]): Promise<void> {
   })
   const dhcp = startDhcpService({
     ...common,
+    loaders,
     mac: linkMac(link) ?? '',
     sockets: { server: dhcpSockets, client: clientSockets, proxy: proxySocket },
     away: clock.away,

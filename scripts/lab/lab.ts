@@ -22,7 +22,7 @@ import { buildNetwork, networkRemains, removeNetwork } from './network.ts'
 import { bootMode, planRack, rackDir } from './plan.ts'
 import type { MachinePlan, RackOptions, RackPlan } from './plan.ts'
 import { inNamespace, recordedPid, run, startDetached, stopRecorded } from './process.ts'
-import { ovmf } from './qemu.ts'
+import { flashOf } from './qemu.ts'
 
 /** The project's folder. */
 export const root = dirname(dirname(import.meta.dirname))
@@ -151,5 +151,6 @@ const planFile = (dir: string): string => join(dir, 'rack.json')
 function makeDisks(machine: MachinePlan): void {
   closeSync(openSync(machine.disk, 'w'))
   truncateSync(machine.disk, machine.diskGiB * 1024 ** 3)
-  if (bootMode(machine.firmware) === 'uefi') copyFileSync(ovmf.variables, machine.efiVariables)
+  if (bootMode(machine.firmware) === 'uefi') 
+    copyFileSync(flashOf(machine.firmware).variables, machine.efiVariables)
 }

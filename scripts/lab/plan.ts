@@ -2,8 +2,10 @@
 // Whatever the other files of this folder start, write or remove is named here.
 import { join } from 'node:path'
 
-/** `http` is UEFI set up to boot by HTTP instead of PXE. */
-export type Firmware = 'bios' | 'uefi' | 'http'
+/** `http` is UEFI set up to boot by HTTP instead of PXE, `secure` UEFI with Microsoft's keys enrolled and Secure Boot enforced. */
+export const firmwares = ['bios', 'uefi', 'http', 'secure'] as const
+
+export type Firmware = (typeof firmwares)[number]
 
 /** How a machine with this firmware starts a system, in the words of Ironic's `boot_mode` and of IPMI's boot flags. */
 export const bootMode = (firmware: Firmware): 'bios' | 'uefi' => (firmware === 'bios' ? 'bios' : 'uefi')
@@ -190,10 +192,10 @@ function check(options: RackOptions): void {
   within('the number of nodes', options.nodes, 1, 99)
   within('memory (MiB)', options.memoryMiB, 256, 65536)
   within('disk (GiB)', options.diskGiB, 1, 1024)
-  if (options.firmware.length === 0) throw new Error('at least one firmware is needed: bios, uefi, http')
+  if (options.firmware.length === 0) throw new Error(`at least one firmware is needed: ${firmwares.join(', ')}`)
   for (const firmware of options.firmware)
-    if (!['bios', 'uefi', 'http'].includes(firmware))
-      throw new Error(`firmware must be bios, uefi or http, not "${firmware}"`)
+    if (!firmwares.includes(firmware))
+      throw new Error(`firmware must be one of ${firmwares.join(', ')}, not "${firmware}"`)
   if (options.bootFirst !== 'network' && options.bootFirst !== 'disk')
     throw new Error(`the boot order must begin with network or disk, not "${options.bootFirst}"`)
 }

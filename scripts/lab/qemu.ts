@@ -1,12 +1,22 @@
 // One powered-on machine: a QEMU process. It lives from power-on to power-off, whoever turns it off.
 import { spawn } from 'node:child_process'
 import { bootMode } from './plan.ts'
-import type { BootDevice, MachinePlan } from './plan.ts'
+import type { BootDevice, Firmware, MachinePlan } from './plan.ts'
 import { inNamespace } from './process.ts'
 import { openQmp } from './qmp.ts'
 
-/** Debian's `ovmf` package, the builds for 4 MiB of flash. */
-export const ovmf = { code: '/usr/share/OVMF/OVMF_CODE_4M.fd', variables: '/usr/share/OVMF/OVMF_VARS_4M.fd' }
+/** Debian's `ovmf` package, the builds for 4 MiB of flash. With the keys enrolled Secure Boot is enforced. */
+const ovmf = {
+  plain: { code: '/usr/share/OVMF/OVMF_CODE_4M.fd', variables: '/usr/share/OVMF/OVMF_VARS_4M.fd' },
+  secure: {
+    code: '/usr/share/OVMF/OVMF_CODE_4M.secboot.fd',
+    variables: '/usr/share/OVMF/OVMF_VARS_4M.ms.fd'
+  }
+}
+
+/** The firmware of a UEFI machine, and what its variables are at first. */
+export const flashOf = (firmware: Firmware): { code: string; variables: string } =>
+  firmware === 'secure' ? ovmf.secure : ovmf.plain
 
 export type Qemu = {
   pid: number
@@ -78,7 +88,9 @@ function qemuArguments(machine: MachinePlan, order: readonly BootDevice[]): stri
     ['-nodefaults', '-no-user-config', '-no-reboot'],
     ['-display', 'none'],
     // graphics=off: SeaBIOS, and the network ROM through it, speak on the serial port.
-    ['-machine', 'q35,graphics=off'],
+    // smm, and flash that only it may write: so the firmware keeps its keys from the system (OVMF's README, "SMM support").
+    ['-machine', `q35,graphics=off${firmware === 'secure' ? ',smm=on' : ''}`],
+    ...(firmware === 'secure' ? [['-global', 'driver=cfi.pflash01,property=secure,value=on']] : []),
     // tb-size: memory for translated code, MiB; QEMU would take up to 1024.
     ['-accel', 'tcg,tb-size=256'],
     // Without the newest vector instructions, which emulation makes slower than the plain ones, and without nested virtualisation.
@@ -112,7 +124,7 @@ function qemuArguments(machine: MachinePlan, order: readonly BootDevice[]): stri
     ],
     ...(uefi
       ? [
-          ['-drive', `if=pflash,unit=0,format=raw,readonly=on,file=${ovmf.code}`],
+          ['-drive', `if=pflash,unit=0,format=raw,readonly=on,file=${flashOf(firmware).code}`],
           ['-drive', `if=pflash,unit=1,format=raw,file=${machine.efiVariables}`],
           // As most operators set their machines up: network boot by IPv4 only.
           ['-fw_cfg', 'name=opt/org.tianocore/IPv6Support,string=n']

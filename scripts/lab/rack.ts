@@ -45,7 +45,7 @@ cli
   .option('--nodes <n>', `number of machines (${defaults.nodes})`, wholeNumber)
   .option(
     '--firmware <list>',
-    `bios, uefi, http (UEFI without PXE), in turn (${defaults.firmware})`,
+    `bios, uefi, http (UEFI without PXE), secure (UEFI with Secure Boot), in turn (${defaults.firmware})`,
     list<Firmware>
   )
   .option('--memory <MiB>', `memory of each (${defaults.memoryMiB})`, wholeNumber)
@@ -170,6 +170,7 @@ async function rackAsWanted(options: UpOptions): Promise<RackPlan> {
 async function buildBootFiles(): Promise<void> {
   await step(logs, 'ramdisk', 'deploy ramdisk', [join(root, 'image/ramdisk/build')])
   await step(logs, 'ipxe', 'boot loaders', [join(root, 'image/ipxe/fetch')])
+  await step(logs, 'shim', 'boot loaders for Secure Boot', [join(root, 'image/shim/fetch')])
 }
 
 /** A sample image with the command that builds it (which does nothing when it is built), or an image file. */

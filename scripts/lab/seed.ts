@@ -36,7 +36,7 @@ export function seedConfig(rack: RackPlan): object {
     boot: {
       kernel: join(imageDir, 'ramdisk/vmlinuz'),
       ramdisk: join(imageDir, 'ramdisk/ramdisk.img'),
-      loaders: join(imageDir, 'ipxe'),
+      loaders: [join(imageDir, 'ipxe'), join(imageDir, 'shim')],
       console: ['tty0', 'ttyS0,115200']
     },
     log: { level: 'info' }

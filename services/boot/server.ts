@@ -18,9 +18,9 @@ import {
   type BootSettings,
   type FileRefusal
 } from '../../src/decide/boot-file.ts'
-import { decideScript } from '../../src/decide/script.ts'
-import { loaderName } from '../../src/decide/tftp.ts'
-import { parseMac } from '../../src/wire/address.ts'
+import { decideScript, type Dialect } from '../../src/decide/script.ts'
+import { tftpName } from '../../src/decide/tftp-names.ts'
+import { parseMac, type Mac } from '../../src/wire/address.ts'
 import { listenStream, type ListenOptions } from '../listen.ts'
 import type { Apply } from '../store/apply.ts'
 import type { Facts, MachineFacts } from '../store/facts.ts'
@@ -188,33 +188,41 @@ export function buildBoot(deps: BootDeps): FastifyInstance {
         store.commit(() => {
           // The node may be gone since.
           const { node, order } = facts.machineByIp(address)
-          apply(
-            fileServed({ node, order }, { protocol: 'http', name, bytes: sent.bytes, milliseconds }, now())
-          )
+          const detail = { protocol: 'http', name, bytes: sent.bytes, milliseconds } as const
+          apply(fileServed({ node, order }, detail, now()))
         })
     } finally {
       found.done?.()
     }
   }
 
-  app.get('/boot/script', async (request, reply) => {
+  app.get('/boot/script', (request, reply) => {
     const query = request.query as Record<string, unknown>
     const mac = typeof query['mac'] === 'string' ? (parseMac(query['mac']) ?? null) : null
+    return script(request, reply, 'ipxe', mac)
+  })
+
+  function script(
+    request: FastifyRequest,
+    reply: FastifyReply,
+    dialect: Dialect,
+    mac: Mac | null | undefined
+  ): FastifyReply {
     const address = sourceAddress(request)
     const { machine, verdict } = store.commit(() => {
       const machine = facts.machineByIp(address)
-      const verdict = decideScript(mac, machine, settings, now())
+      const verdict = decideScript(dialect, mac, machine, settings, now())
       apply(verdict.changes)
       return { machine, verdict }
     })
-    const line = { client: address, node: label(machine) }
+    const line = { client: address, node: label(machine), dialect }
     if ('refuse' in verdict) {
       request.log.warn({ ...line, reason: verdict.reason }, 'script refused')
       return refuse(reply, verdict.refuse === 'stranger' ? 404 : 403, verdict.refuse, verdict.reason)
     }
     request.log.info({ ...line, plan: verdict.plan, reason: verdict.reason }, 'script served')
     return reply.type('text/plain; charset=utf-8').header('cache-control', 'no-store').send(verdict.script)
-  })
+  }
 
   for (const file of ['kernel', 'ramdisk'] as const)
     app.get<{ Params: { sha256: string } }>(`/boot/${file}/:sha256`, (request, reply) =>
@@ -224,8 +232,13 @@ export function buildBoot(deps: BootDeps): FastifyInstance {
       })
     )
 
-  app.get<{ Params: { name: string } }>('/boot/loader/:name', (request, reply) => {
-    const name = loaderName(request.params.name)
+  /** What boot loaders look for beside themselves goes by the same names as by TFTP. */
+  function loader(request: FastifyRequest<{ Params: { '*': string } }>, reply: FastifyReply) {
+    const asked = tftpName(request.params['*'], sourceAddress(request), loaders)
+    if (asked.means === 'script' && asked.dialect !== 'pxelinux')
+      return script(request, reply, asked.dialect, asked.mac)
+    if (asked.means !== 'loader') return refuse(reply, 404, 'unknown-file', 'no such file')
+    const { name } = asked
     return answer(request, reply, name, { file: 'loader', name }, async () => {
       const loader = loaders.get(name)
       // UEFI HTTP boot tells what it got by this type (UEFI 2.10, 24.7.1).
@@ -233,7 +246,10 @@ export function buildBoot(deps: BootDeps): FastifyInstance {
         ? { content: { bytes: loader.bytes }, sha256: loader.sha256, type: 'application/efi' }
         : null
     })
-  })
+  }
+  app.get('/boot/loader/*', loader)
+  // GRUB's own folder, wherever it was loaded from.
+  app.get('/grub/*', loader)
 
   app.get<{ Params: { digest: string } }>('/images/:digest/manifest', (request, reply) => {
     const { digest } = request.params

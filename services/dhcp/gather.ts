@@ -22,7 +22,7 @@ export function gather(
   { facts, pool, stages, conflict, standDown }: GatherDeps
 ): DhcpFacts {
   const mac = request.chaddr
-  const common = { candidate: null, conflict: null, standDown: standDown() }
+  const common = { candidate: null, conflict: null, modelLoader: null, standDown: standDown() }
   if (facts.isEnrolled(mac)) {
     const { port, node, order, instance } = facts.machineByMac(mac)
     const ip = port?.reservedIp ?? null
@@ -34,7 +34,8 @@ export function gather(
       instance,
       lease: ip === null ? null : facts.leaseByIp(ip),
       conflict: ip === null ? null : conflict(ip),
-      stages: stages.get(mac) ?? null
+      stages: stages.get(mac) ?? null,
+      modelLoader: facts.loaderOfModel(node?.hardwareModel ?? null)
     }
   }
   const stranger = { ...common, port: null, node: null, order: null, instance: null, stages: null }

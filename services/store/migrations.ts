@@ -150,5 +150,11 @@ export const MIGRATIONS: readonly string[] = [
     uptime INTEGER NOT NULL,
     boot_id TEXT NOT NULL
   ) STRICT;
+  `,
+  `
+  ALTER TABLE "order" ADD COLUMN loader_trial TEXT;
+  ALTER TABLE node ADD COLUMN boot_loader TEXT;
+  ALTER TABLE node ADD COLUMN hardware_model TEXT;
+  CREATE INDEX node_model ON node(hardware_model) WHERE boot_loader IS NOT NULL;
   `
 ]

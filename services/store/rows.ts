@@ -14,6 +14,7 @@ const JSON_COLUMNS = new Set([
   'asked',
   'trouble',
   'progress',
+  'loader_trial',
   'failure',
   'detail'
 ])

@@ -6,6 +6,7 @@ import type { Change } from '../domain/change.ts'
 import type { ErrorCode } from '../domain/error.ts'
 import type { Event, EventDetail, EventKind } from '../domain/event.ts'
 import { bootMode, type Node, type StableState } from '../domain/node.ts'
+import { loadersInVain, LOADER_SECONDS, silenceEnds, silenceWords } from './loader-ladder.ts'
 import { nextMilestone, type Failure, type Milestone, type Order } from '../domain/order.ts'
 
 /** How patient orders are. Seconds. */
@@ -184,7 +185,7 @@ function deadline(order: Order, next: Milestone, limits: OrderLimits): number {
     case 'powered-on':
       return since + POWER_SECONDS * 1000
     case 'agent-seen':
-      return since + limits.agentSeconds * 1000
+      return Math.min(since + limits.agentSeconds * 1000, silenceEnds(order) ?? Infinity)
     case 'image-written':
       return Math.max(since, order.progress?.at ?? 0) + limits.writeStallSeconds * 1000
     case 'instance-up':
@@ -197,6 +198,14 @@ function failure(milestone: Milestone, code: string, message: string, at: number
 }
 
 function lapsed(order: Order, next: Milestone, limits: OrderLimits, now: number): Failure {
+  const loader = next === 'agent-seen' && silenceEnds(order) !== null && order.loaderTrial?.fetched?.loader
+  if (loader)
+    return failure(
+      next,
+      'loader-silent',
+      `${loader} was fetched and nothing followed for ${LOADER_SECONDS} s: ${silenceWords(loader)}`,
+      now
+    )
   const told: Record<Milestone, string> = {
     'bmc-verified': 'the BMC did not answer in time',
     'powered-off': `the BMC still reads "on" ${POWER_SECONDS} s after it was told to switch off; check the BMC or switch the machine off by hand`,
@@ -223,7 +232,7 @@ function retryOrEnd(
   now: number,
   token: string
 ): Turn {
-  if (order.attempt >= limits.attempts || order.kind === 'manage') return ended(changes, order, node, why)
+  if (order.attempt >= limits.attempts + loadersInVain(order) || order.kind === 'manage') return ended(changes, order, node, why)
   const attempt = order.attempt + 1
   const notBefore = now + Math.min(300, 15 * 2 ** (attempt - 2)) * 1000
   const row: Order = {

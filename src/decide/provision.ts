@@ -275,6 +275,7 @@ function startOrder(
     asked: null,
     trouble: null,
     progress: null,
+    loaderTrial: null,
     failure: null,
     createdAt: now,
     finishedAt: null

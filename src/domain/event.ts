@@ -24,12 +24,15 @@ export type EventDetail = {
   'address-conflict': { ip: string; holder: string | null; times: number }
   /** The same stage of booting came again and again with nothing after it, so another boot file is tried; null: none is left. */
   'boot-file-changed': { client: string; visits: number; from: string | null; to: string | null }
+  /** A boot loader was fetched whole and nothing followed, so another one is tried. */
+  'loader-silent': { loader: string; seconds: number; reason: string; next: string | null }
   'foreign-dhcp': { state: 'seen' | 'gone'; servers: { address: string; mac: string | null; kind: string }[] }
   'file-served': { protocol: 'tftp' | 'http'; name: string; bytes: number; milliseconds: number }
   'file-refused': { protocol: 'tftp' | 'http'; name: string; reason: string }
   'script-served': { plan: string; reason: string }
   'agent-seen': {
     bootMode: string
+    secureBoot: boolean
     interface: string | null
     disks: number
     memoryMiB: number

@@ -32,6 +32,18 @@ export type Progress = {
   at: number
 }
 
+/** How the boot loaders of our own fared in one order (src/decide/loader-ladder.ts). */
+export type LoaderTrial = {
+  /** Fetched whole, and nothing has followed yet. */
+  fetched: { loader: string; at: number } | null
+  /** The last one that something followed. */
+  worked: string | null
+  /** Fetched whole, and the firmware asked again or nothing came at all. */
+  silent: readonly string[]
+  /** One of them came back so soon that the firmware cannot have started it. */
+  refused: boolean
+}
+
 export type Order = {
   id: string
   kind: OrderKind
@@ -52,6 +64,8 @@ export type Order = {
   /** The last trouble with the BMC in this attempt. */
   trouble: { code: string; message: string; count: number } | null
   progress: Progress | null
+  /** Null: the machine has fetched no boot loader from us yet. Kept over the attempts. */
+  loaderTrial: LoaderTrial | null
   failure: Failure | null
   createdAt: number
   finishedAt: number | null

@@ -47,6 +47,7 @@ const settings: DhcpSettings = {
   address: US,
   httpPort: 80,
   subnets: [near, far, open],
+  hasLoader: () => true,
   unicastWithoutArp: false
 }
 
@@ -65,6 +66,7 @@ const machine = (given: Partial<DhcpFacts> = {}): DhcpFacts => ({
   conflict: null,
   standDown: null,
   stages: null,
+  modelLoader: null,
   ...given
 })
 const stranger = machine({ node: null, port: null })
@@ -877,6 +879,7 @@ t.test('a machine that gets nowhere is told the next boot file, and in the end n
   const stages = (visits: number): DhcpFacts['stages'] => ({
     orderId: order.id,
     attempt: 1,
+    silent: 0,
     visits: { 'pxe-uefi': visits },
     xid: 0
   })

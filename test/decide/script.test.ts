@@ -20,7 +20,7 @@ const facts = (given: Partial<BootFacts> = {}): BootFacts => ({
 const MAC = '52:54:00:00:00:01'
 
 t.test('in its window a machine gets kernel, ramdisk and its token, with retries', async (t) => {
-  const verdict = decideScript(MAC, facts(), SETTINGS, NOW)
+  const verdict = decideScript('ipxe', MAC, facts(), SETTINGS, NOW)
   if (!('script' in verdict)) return t.fail('refused')
   t.equal(
     verdict.script,
@@ -64,7 +64,7 @@ const ELSEWHERE: Record<string, { given: Partial<BootFacts>; plan: string }> = {
 
 t.test('everybody else enrolled is sent on, and no token leaves', async (t) => {
   for (const [name, { given, plan }] of Object.entries(ELSEWHERE)) {
-    const verdict = decideScript(MAC, facts(given), SETTINGS, NOW)
+    const verdict = decideScript('ipxe', MAC, facts(given), SETTINGS, NOW)
     if (!('script' in verdict)) return t.fail(name)
     t.match(verdict.script, /^#!ipxe\necho .*\nexit 1\n$/, name)
     t.match(verdict.changes, [{ event: { kind: 'script-served', detail: { plan } } }], name)
@@ -73,15 +73,15 @@ t.test('everybody else enrolled is sent on, and no token leaves', async (t) => {
 
 t.test('a stranger, and whoever asks for another machine, get nothing', async (t) => {
   const stranger = { port: null, node: null, order: null, image: null }
-  t.match(decideScript(MAC, stranger, SETTINGS, NOW), { refuse: 'stranger', changes: [] })
+  t.match(decideScript('ipxe', MAC, stranger, SETTINGS, NOW), { refuse: 'stranger', changes: [] })
   for (const mac of ['52:54:00:00:00:02', null])
-    t.match(decideScript(mac, facts(), SETTINGS, NOW), { refuse: 'wrong-mac', changes: [] })
-  t.ok('script' in decideScript(undefined, facts(), SETTINGS, NOW), 'TFTP has no place for a MAC')
+    t.match(decideScript('ipxe', mac, facts(), SETTINGS, NOW), { refuse: 'wrong-mac', changes: [] })
+  t.ok('script' in decideScript('ipxe', undefined, facts(), SETTINGS, NOW), 'TFTP has no place for a MAC')
 })
 
 t.test('hostile configuration never reaches a script', async (t) => {
   for (const value of ['a b', 'x\nshell', '${net0/mac}', 'x;shell', 'x||y', 'x&&y'])
-    t.throws(() => decideScript(MAC, facts(), { ...SETTINGS, kernelArguments: [value] }, NOW), {
+    t.throws(() => decideScript('ipxe', MAC, facts(), { ...SETTINGS, kernelArguments: [value] }, NOW), {
       code: 'ipxe-value'
     })
 })

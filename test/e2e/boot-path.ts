@@ -14,6 +14,7 @@ const script = ', file=http://192.0.2.1/boot/script'
 /** Discovery control 8: take the file that is named here. */
 const loaderByTftp = ', file=snponly.efi, 60=PXEClient, 43=060108'
 const loaderByHttp = ', file=http://192.0.2.1/boot/loader/snponly.efi, 60=HTTPClient'
+const shimByTftp = ', file=shimx64.efi, 60=PXEClient, 43=060108'
 /** Discovery control 3 and then a menu of the local disk alone. */
 const localDisk = ', 60=PXEClient, 43=060103'
 
@@ -29,6 +30,17 @@ const ramdisk = [
 ]
 /** The tiny image. */
 const instance = [dhcp('udhcp'), 'GET /latest/meta-data/instance-id']
+
+/** What shim and GRUB look for beside themselves, and what is there: the second stage and the configuration. */
+const shimAndGrub = [
+  'TFTP shimx64.efi',
+  'TFTP revocations_sku.efi',
+  'TFTP revocations_sbat.efi',
+  'TFTP shim_certificate_0.efi',
+  'TFTP grubx64.efi',
+  ...['command', 'fs', 'crypto', 'terminal'].map((list) => `TFTP /grub/x86_64-efi/${list}.lst`),
+  'TFTP /grub/grub.cfg'
+]
 
 type Ways = Readonly<Record<Firmware, readonly string[]>>
 
@@ -55,7 +67,8 @@ export const deployment: Ways = {
     'GET /boot/script',
     ...ramdisk,
     ...instance
-  ]
+  ],
+  secure: [dhcp('PXEClient:Arch:00007', shimByTftp), ...shimAndGrub, ...ramdisk, ...instance]
 }
 
 /** From power-on to the instance, when there is no order and the machine tries the network first. */
@@ -63,7 +76,12 @@ export const restart: Ways = {
   bios: [dhcp('iPXE'), ...instance],
   // PXE leaves at once for the next boot device: the same network card, by HTTP.
   uefi: [dhcp('PXEClient:Arch:00007', localDisk), 'DHCP HTTPClient:Arch:00016: discover offer', ...instance],
-  http: ['DHCP HTTPClient:Arch:00016: discover offer', ...instance]
+  http: ['DHCP HTTPClient:Arch:00016: discover offer', ...instance],
+  secure: [
+    dhcp('PXEClient:Arch:00007', localDisk),
+    'DHCP HTTPClient:Arch:00016: discover offer',
+    ...instance
+  ]
 }
 
 /** PXE's boot server discovery, into which no machine is to be sent. */

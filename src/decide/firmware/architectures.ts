@@ -1,8 +1,11 @@
 // Processor architectures as network boot clients name them (option 93), and the boot loader each one takes.
 // Numbers: RFC 4578 2.1 and IANA's "Processor Architecture Types"; RFC 4578 prints 7 and 9 the wrong way round.
 
-/** The boot loaders that may be served, by file name in `boot.loaders` of the configuration (image/ipxe/fetch). */
-export const LOADERS = ['undionly.kpxe', 'snponly.efi', 'ipxe.efi', 'ipxe-arm64.efi'] as const
+/** The boot loaders that may be served, by file name in `boot.loaders` of the configuration (image/ipxe/fetch, image/shim/fetch). */
+export const LOADERS = ['undionly.kpxe', 'snponly.efi', 'ipxe.efi', 'ipxe-arm64.efi', 'shimx64.efi'] as const
+
+/** Those that firmware starts under Secure Boot. What shim starts in turn, `grubx64.efi`, is no loader of its own. */
+export const SIGNED_LOADERS: readonly (typeof LOADERS)[number][] = ['shimx64.efi']
 
 export type Loader = (typeof LOADERS)[number]
 
@@ -16,24 +19,26 @@ export type Architecture = {
   /** How such firmware fetches its boot file. */
   by: 'tftp' | 'http'
   /**
-   * The loaders to give it, the next when one came to nothing: first one that drives the NIC through the firmware, then one with
-   * drivers of its own. Empty: we have none.
+   * The loaders to give it, the next when one came to nothing (loader-ladder.ts): first one that drives the NIC through the firmware, then
+   * one with drivers of its own, then a signed one. Empty: we have none.
    */
   loaders: readonly Loader[]
 }
+
+const X64_UEFI: readonly Loader[] = ['snponly.efi', 'ipxe.efi', 'shimx64.efi']
 
 export const ARCHITECTURES: Readonly<Record<number, Architecture>> = {
   0: { name: 'x86 BIOS', firmware: 'bios', by: 'tftp', loaders: ['undionly.kpxe'] },
   2: { name: 'Itanium', firmware: 'uefi', by: 'tftp', loaders: [] },
   6: { name: 'x86 UEFI', firmware: 'uefi', by: 'tftp', loaders: [] },
-  7: { name: 'x64 UEFI', firmware: 'uefi', by: 'tftp', loaders: ['snponly.efi', 'ipxe.efi'] },
+  7: { name: 'x64 UEFI', firmware: 'uefi', by: 'tftp', loaders: X64_UEFI },
   // By its number EFI byte code; machines that send it are x64 (LP#1768034).
-  9: { name: 'x64 UEFI (as 9)', firmware: 'uefi', by: 'tftp', loaders: ['snponly.efi', 'ipxe.efi'] },
+  9: { name: 'x64 UEFI (as 9)', firmware: 'uefi', by: 'tftp', loaders: X64_UEFI },
   10: { name: 'ARM UEFI', firmware: 'uefi', by: 'tftp', loaders: [] },
   11: { name: 'ARM64 UEFI', firmware: 'uefi', by: 'tftp', loaders: ['ipxe-arm64.efi'] },
   15: { name: 'x86 UEFI HTTP', firmware: 'uefi', by: 'http', loaders: [] },
-  16: { name: 'x64 UEFI HTTP', firmware: 'uefi', by: 'http', loaders: ['snponly.efi', 'ipxe.efi'] },
-  17: { name: 'x64 UEFI HTTP (as 17)', firmware: 'uefi', by: 'http', loaders: ['snponly.efi', 'ipxe.efi'] },
+  16: { name: 'x64 UEFI HTTP', firmware: 'uefi', by: 'http', loaders: X64_UEFI },
+  17: { name: 'x64 UEFI HTTP (as 17)', firmware: 'uefi', by: 'http', loaders: X64_UEFI },
   18: { name: 'ARM UEFI HTTP', firmware: 'uefi', by: 'http', loaders: [] },
   19: { name: 'ARM64 UEFI HTTP', firmware: 'uefi', by: 'http', loaders: ['ipxe-arm64.efi'] },
   20: { name: 'x86 BIOS HTTP', firmware: 'bios', by: 'http', loaders: [] },

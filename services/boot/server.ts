@@ -27,7 +27,7 @@ import type { Facts, MachineFacts } from '../store/facts.ts'
 import type { Store } from '../store/open.ts'
 import { createAdmission, USUAL_ADMISSION, type AdmissionLimits } from './admission.ts'
 import { createChunks, openOrNull } from './chunks.ts'
-import { createSender, imagePath, isSha256, type BootFiles, type Content } from './files.ts'
+import { CONTENT_LENGTH, createSender, imagePath, isSha256, type BootFiles, type Content } from './files.ts'
 
 /** Mounted beside our own routes: the agent's calls, the metadata. */
 export type Routes = (app: FastifyInstance) => Promise<void>
@@ -212,7 +212,7 @@ export function buildBoot(deps: BootDeps): FastifyInstance {
     const { machine, verdict } = store.commit(() => {
       const machine = facts.machineByIp(address)
       const verdict = decideScript(dialect, mac, machine, settings, now())
-      apply(verdict.changes)
+      if (request.method !== 'HEAD') apply(verdict.changes)
       return { machine, verdict }
     })
     const line = { client: address, node: label(machine), dialect }
@@ -221,7 +221,15 @@ export function buildBoot(deps: BootDeps): FastifyInstance {
       return refuse(reply, verdict.refuse === 'stranger' ? 404 : 403, verdict.refuse, verdict.reason)
     }
     request.log.info({ ...line, plan: verdict.plan, reason: verdict.reason }, 'script served')
-    return reply.type('text/plain; charset=utf-8').header('cache-control', 'no-store').send(verdict.script)
+    const body = Buffer.from(verdict.script)
+    reply.hijack()
+    reply.raw.writeHead(200, {
+      'Content-Type': 'text/plain; charset=utf-8',
+      'Cache-Control': 'no-store',
+      [CONTENT_LENGTH]: body.length
+    })
+    reply.raw.end(request.method === 'HEAD' ? undefined : body)
+    return reply
   }
 
   for (const file of ['kernel', 'ramdisk'] as const)

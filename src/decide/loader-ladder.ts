@@ -65,8 +65,11 @@ export function loaderSilence(
   const { loader, at } = trial.fetched
   const seconds = Math.round((now - at) / 1000)
   const silent = [...trial.silent.filter((other) => other !== loader), loader]
-  const refused = trial.refused || (seconds < REFUSED_WITHIN && !isSigned(loader))
-  return { trial: { ...trial, fetched: null, silent, refused }, loader, seconds, reason: silenceWords(loader) }
+  const atOnce = seconds < REFUSED_WITHIN && !isSigned(loader)
+  return {
+    trial: { ...trial, fetched: null, silent, refused: trial.refused || atOnce },
+    ...{ loader, seconds, reason: atOnce ? REFUSED : silenceWords(loader) }
+  }
 }
 
 /** When the wait for something to follow is over, ms; null: nothing is awaited in this attempt. */
@@ -77,10 +80,13 @@ export function silenceEnds({ loaderTrial, attemptStartedAt }: Pick<Order, 'load
 
 /** How many loaders were found to be of no use: each is worth an attempt more. */
 export function loadersInVain({ loaderTrial }: Pick<Order, 'loaderTrial'>): number {
-  return loaderTrial ? new Set([...loaderTrial.silent, loaderTrial.fetched?.loader ?? loaderTrial.silent[0]]).size : 0
+  const { silent, fetched } = loaderTrial ?? UNTRIED
+  return silent.length + (fetched && !silent.includes(fetched.loader) ? 1 : 0)
 }
 
-/** What is probably wrong, and what to do, for people. */
+const REFUSED = 'its firmware did not start it; Secure Boot probably refuses unsigned loaders'
+
+/** What is probably wrong, for people. */
 export function silenceWords(loader: string): string {
   return isSigned(loader)
     ? 'the firmware probably does not trust who signed it (Microsoft’s UEFI CA for others’ software, which some machines have switched off), or its second stage found no network'

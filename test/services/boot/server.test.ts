@@ -82,6 +82,24 @@ t.test('in its window a machine gets everything it needs', async (t) => {
   )
 })
 
+t.test('what GRUB and shim look for, by the names they use', async (t) => {
+  const { get, events, app } = await anApp(t, RAMDISK_WINDOW)
+  for (const url of ['/grub/grub.cfg', '/boot/loader/grub.cfg', '/grub/grub.cfg-01-52-54-00-00-00-01']) {
+    const config = await get(url)
+    t.equal(config.statusCode, 200, url)
+    t.match(config.body, /^for turn in [^]*'seedling\.token=a{64}'/)
+  }
+  t.match((await get('/boot/loader/autoexec.ipxe')).body, /^#!ipxe\n/)
+  t.equal((await get('/grub/grub.cfg-01-52-54-00-00-00-02')).statusCode, 403, 'another machine’s')
+  for (const url of ['/grub/x86_64-efi/command.lst', '/boot/loader/revocations_sku.efi', '/boot/loader/pxelinux.cfg/default'])
+    t.equal((await get(url)).statusCode, 404, url)
+  t.same([...new Set(events())], ['script-served ramdisk'], 'what is looked for in vain is no news')
+  const head = await app.inject({ method: 'HEAD', url: '/grub/grub.cfg', remoteAddress: '127.0.0.1' })
+  t.equal(head.statusCode, 200)
+  t.ok(Number(head.headers['content-length']) > 500, 'its size')
+  t.equal(head.body, '')
+})
+
 t.test('who asks for another machine gets nothing', async (t) => {
   const { get, events } = await anApp(t, RAMDISK_WINDOW)
   t.equal((await get(`/boot/script?mac=52:54:00:00:00:02`)).statusCode, 403)

@@ -151,6 +151,6 @@ const planFile = (dir: string): string => join(dir, 'rack.json')
 function makeDisks(machine: MachinePlan): void {
   closeSync(openSync(machine.disk, 'w'))
   truncateSync(machine.disk, machine.diskGiB * 1024 ** 3)
-  if (bootMode(machine.firmware) === 'uefi') 
+  if (bootMode(machine.firmware) === 'uefi')
     copyFileSync(flashOf(machine.firmware).variables, machine.efiVariables)
 }

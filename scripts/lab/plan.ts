@@ -37,6 +37,9 @@ export const defaults: RackOptions = {
 /** What the MACs of all machines of all racks begin with. */
 export const machineMacs = '52:54:00:5e:ed:'
 
+/** What all machines of all racks are, by SMBIOS and by their BMCs. */
+export const hardware = { manufacturer: 'Seedling', product: 'Virtual machine' }
+
 /** One machine and its BMC. Files lie in the rack's folder. */
 export type MachinePlan = {
   name: string
@@ -192,7 +195,8 @@ function check(options: RackOptions): void {
   within('the number of nodes', options.nodes, 1, 99)
   within('memory (MiB)', options.memoryMiB, 256, 65536)
   within('disk (GiB)', options.diskGiB, 1, 1024)
-  if (options.firmware.length === 0) throw new Error(`at least one firmware is needed: ${firmwares.join(', ')}`)
+  if (options.firmware.length === 0)
+    throw new Error(`at least one firmware is needed: ${firmwares.join(', ')}`)
   for (const firmware of options.firmware)
     if (!firmwares.includes(firmware))
       throw new Error(`firmware must be one of ${firmwares.join(', ')}, not "${firmware}"`)

@@ -1,6 +1,6 @@
 // One powered-on machine: a QEMU process. It lives from power-on to power-off, whoever turns it off.
 import { spawn } from 'node:child_process'
-import { bootMode } from './plan.ts'
+import { bootMode, hardware } from './plan.ts'
 import type { BootDevice, Firmware, MachinePlan } from './plan.ts'
 import { inNamespace } from './process.ts'
 import { openQmp } from './qmp.ts'
@@ -98,7 +98,7 @@ function qemuArguments(machine: MachinePlan, order: readonly BootDevice[]): stri
     ['-uuid', uuid],
     [
       '-smbios',
-      `type=1,manufacturer=Seedling,product=Virtual machine,version=1,serial=${serial},uuid=${uuid}`
+      `type=1,manufacturer=${hardware.manufacturer},product=${hardware.product},version=1,serial=${serial},uuid=${uuid}`
     ],
     ['-qmp', 'stdio'],
     [

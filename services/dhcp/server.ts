@@ -77,7 +77,10 @@ const EVERYBODY: Ip = '255.255.255.255'
 const UNREAD = 'no answer: no port with this MAC is enrolled'
 
 /** What decisions are told of us. */
-export function dhcpSettings({ config: { network, http }, loaders }: Pick<DhcpDeps, 'config' | 'loaders'>): DhcpSettings {
+export function dhcpSettings({
+  config: { network, http },
+  loaders
+}: Pick<DhcpDeps, 'config' | 'loaders'>): DhcpSettings {
   return {
     address: network.address,
     httpPort: http.port,

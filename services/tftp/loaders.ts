@@ -41,7 +41,10 @@ function addLoader(loaders: Map<string, Loader>, folder: string, file: string): 
     )
   const name = file.toLowerCase()
   if (loaders.has(name))
-    throw new AppError('bad-config', `"boot.loaders": there are two files called ${name}, whatever their case, one of them ${path}; keep one`)
+    throw new AppError(
+      'bad-config',
+      `"boot.loaders": there are two files called ${name}, whatever their case, one of them ${path}; keep one`
+    )
   const bytes = shared(readFileSync(path))
   loaders.set(name, { bytes, sha256: createHash('sha256').update(bytes).digest('hex') })
 }

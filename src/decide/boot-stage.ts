@@ -42,9 +42,7 @@ type Attempt = Pick<Order, 'id' | 'attempt' | 'loaderTrial'>
 const silentOf = ({ loaderTrial }: Attempt) => loaderTrial?.silent.length ?? 0
 
 function isOf(stages: BootStages | null, order: Attempt): stages is BootStages {
-  return (
-    stages?.orderId === order.id && stages.attempt === order.attempt && stages.silent === silentOf(order)
-  )
+  return stages?.orderId === order.id && stages.attempt === order.attempt && stages.silent === silentOf(order)
 }
 
 /** Visits before this one. */

@@ -73,7 +73,10 @@ export function loaderSilence(
 }
 
 /** When the wait for something to follow is over, ms; null: nothing is awaited in this attempt. */
-export function silenceEnds({ loaderTrial, attemptStartedAt }: Pick<Order, 'loaderTrial' | 'attemptStartedAt'>): number | null {
+export function silenceEnds({
+  loaderTrial,
+  attemptStartedAt
+}: Pick<Order, 'loaderTrial' | 'attemptStartedAt'>): number | null {
   const at = loaderTrial?.fetched?.at
   return at === undefined || at < attemptStartedAt ? null : at + LOADER_SECONDS * 1000
 }

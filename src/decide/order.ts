@@ -232,7 +232,8 @@ function retryOrEnd(
   now: number,
   token: string
 ): Turn {
-  if (order.attempt >= limits.attempts + loadersInVain(order) || order.kind === 'manage') return ended(changes, order, node, why)
+  if (order.attempt >= limits.attempts + loadersInVain(order) || order.kind === 'manage')
+    return ended(changes, order, node, why)
   const attempt = order.attempt + 1
   const notBefore = now + Math.min(300, 15 * 2 ** (attempt - 2)) * 1000
   const row: Order = {

@@ -53,6 +53,8 @@ export type Bmc = {
   powerOn(): Promise<void>
   powerOff(): Promise<void>
   bootDevice(): Promise<BootDeviceSetting>
+  /** What FRU 0, the machine itself, says that it is; null: there is none. */
+  product(): Promise<FruReport | null>
   /** Sets the override and reads it back; answers what the BMC then says. */
   setBootDevice(
     device: BootDevice,

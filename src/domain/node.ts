@@ -80,7 +80,10 @@ export function bootMode(node: Pick<Node, 'properties' | 'inventory'>): 'bios' |
 export function hardwareModelOf(vendor: string | null, product: string | null): string | null {
   const clean = (text: string | null) => text?.trim().replace(/\s+/g, ' ') ?? ''
   const name = clean(product)
-  if (name === '' || /^(to be filled|default string|system product name|not specified|none|n\/?a|unknown)/i.test(name))
+  if (
+    name === '' ||
+    /^(to be filled|default string|system product name|not specified|none|n\/?a|unknown)/i.test(name)
+  )
     return null
   return `${clean(vendor)} ${name}`.trim()
 }

@@ -61,12 +61,7 @@ function lines(command: GrubCommand): string[] {
         throw refused(`${times} times is not 1 to ${MOST_TIMES}`)
       // GRUB counts by lists of words only, and has no && to join commands by.
       const turns = Array.from({ length: times }, (_, turn) => turn + 1).join(' ')
-      return [
-        `for turn in ${turns}; do`,
-        ...chained(commands),
-        `sleep ${whole(pauseSeconds)}`,
-        'done'
-      ]
+      return [`for turn in ${turns}; do`, ...chained(commands), `sleep ${whole(pauseSeconds)}`, 'done']
     }
   }
 }

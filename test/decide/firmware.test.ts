@@ -178,7 +178,10 @@ const cases: Record<string, { request: DhcpMessage; is: FirmwareName; takes: Boo
 t.test('who asks, and what it can boot', async (t) => {
   for (const [name, { request, is, takes }] of Object.entries(cases)) {
     const { firmware, client } = firmwareOf(request)
-    const found = firmware.bootFiles(client, bootPlace('http://192.0.2.1', firmware.name, client, (loaders) => loaders))[0]!
+    const found = firmware.bootFiles(
+      client,
+      bootPlace('http://192.0.2.1', firmware.name, client, (loaders) => loaders)
+    )[0]!
     t.equal(firmware.name, is, name)
     if (takes === 'nothing')
       t.ok('none' in found && found.none.length > 10, `${name}: ${JSON.stringify(found)}`)
@@ -189,7 +192,10 @@ t.test('who asks, and what it can boot', async (t) => {
 t.test('the reason for no boot file names what is missing', async (t) => {
   const reason = (request: DhcpMessage) => {
     const { firmware, client } = firmwareOf(request)
-    const found = firmware.bootFiles(client, bootPlace('', firmware.name, client, (loaders) => loaders))[0]!
+    const found = firmware.bootFiles(
+      client,
+      bootPlace('', firmware.name, client, (loaders) => loaders)
+    )[0]!
     return 'none' in found ? found.none : ''
   }
   t.match(reason(pxe(4711)), /architecture 4711/)

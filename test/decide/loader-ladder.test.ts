@@ -84,7 +84,10 @@ t.test('an architecture without signed loaders keeps its own', async (t) => {
 })
 
 t.test('a loader that was fetched is awaited; other files, and other orders, are not', async (t) => {
-  t.same(trialAfter(loaderFetched(anOrder(), 'snponly.efi', NOW)), trial({ fetched: { loader: 'snponly.efi', at: NOW } }))
+  t.same(
+    trialAfter(loaderFetched(anOrder(), 'snponly.efi', NOW)),
+    trial({ fetched: { loader: 'snponly.efi', at: NOW } })
+  )
   t.same(loaderFetched(anOrder(), 'grubx64.efi', NOW), [], 'shim’s second stage')
   t.same(loaderFetched(anOrder(), 'kernel', NOW), [])
   t.same(loaderFetched(anOrder({ state: 'done' }), 'snponly.efi', NOW), [])

@@ -11,7 +11,13 @@ const MAC = '52:54:00:00:00:01'
 const US = '192.0.2.1'
 const OTHERS = '192.0.2.2'
 const IP = '192.0.2.77'
-const settings = { address: US, httpPort: 80, subnets: [aSubnet({ pool: null })], hasLoader: () => true, unicastWithoutArp: false }
+const settings = {
+  address: US,
+  httpPort: 80,
+  subnets: [aSubnet({ pool: null })],
+  hasLoader: () => true,
+  unicastWithoutArp: false
+}
 const off = { 'powered-off': NOW }
 const written = { ...off, 'powered-on': NOW, 'agent-seen': NOW, 'image-written': NOW }
 

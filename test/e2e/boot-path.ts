@@ -77,11 +77,7 @@ export const restart: Ways = {
   // PXE leaves at once for the next boot device: the same network card, by HTTP.
   uefi: [dhcp('PXEClient:Arch:00007', localDisk), 'DHCP HTTPClient:Arch:00016: discover offer', ...instance],
   http: ['DHCP HTTPClient:Arch:00016: discover offer', ...instance],
-  secure: [
-    dhcp('PXEClient:Arch:00007', localDisk),
-    'DHCP HTTPClient:Arch:00016: discover offer',
-    ...instance
-  ]
+  secure: [dhcp('PXEClient:Arch:00007', localDisk), 'DHCP HTTPClient:Arch:00016: discover offer', ...instance]
 }
 
 /** PXE's boot server discovery, into which no machine is to be sent. */

@@ -82,7 +82,7 @@ export function hardwareModelOf(vendor: string | null, product: string | null): 
   const name = clean(product)
   if (
     name === '' ||
-    /^(to be filled|default string|system product name|not specified|none|n\/?a|unknown)/i.test(name)
+    /^(to be filled.*|default string|system product name|not specified|none|n\/?a|unknown)$/i.test(name)
   )
     return null
   return `${clean(vendor)} ${name}`.trim()

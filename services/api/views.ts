@@ -58,7 +58,8 @@ export function nodeView(node: Node, orders: readonly Order[], base: string): Js
     description: node.description,
     driver: node.driver,
     driver_info: maskedDriverInfo(node),
-    driver_internal_info: {},
+    // The two that Seedling learned: which machines are alike, and what boots them.
+    driver_internal_info: learned(node),
     extra: node.extra,
     fault: null,
     inspection_finished_at: time(inspection?.state === 'done' ? inspection.finishedAt : null),
@@ -104,6 +105,13 @@ export function nodeView(node: Node, orders: readonly Order[], base: string): Js
     states: links(base, `${path}/states`),
     portgroups: links(base, `${path}/portgroups`),
     volume: links(base, `${path}/volume`)
+  }
+}
+
+function learned({ hardwareModel, bootLoader }: Node): Json {
+  return {
+    ...(hardwareModel !== null && { hardware_model: hardwareModel }),
+    ...(bootLoader !== null && { boot_loader: bootLoader })
   }
 }
 

@@ -14,6 +14,8 @@ const REFUSED_WITHIN = 10
 const UNTRIED: LoaderTrial = { fetched: null, worked: null, silent: [], refused: false }
 
 const isSigned = (loader: string) => (SIGNED_LOADERS as readonly string[]).includes(loader)
+/** Secure Boot is UEFI's. */
+const mayBeRefused = (loader: string) => loader.endsWith('.efi') && !isSigned(loader)
 const isLoader = (name: string): name is Loader => (LOADERS as readonly string[]).includes(name)
 
 /**
@@ -65,7 +67,7 @@ export function loaderSilence(
   const { loader, at } = trial.fetched
   const seconds = Math.round((now - at) / 1000)
   const silent = [...trial.silent.filter((other) => other !== loader), loader]
-  const atOnce = seconds < REFUSED_WITHIN && !isSigned(loader)
+  const atOnce = seconds < REFUSED_WITHIN && mayBeRefused(loader)
   return {
     trial: { ...trial, fetched: null, silent, refused: trial.refused || atOnce },
     ...{ loader, seconds, reason: atOnce ? REFUSED : silenceWords(loader) }
@@ -91,9 +93,11 @@ const REFUSED = 'its firmware did not start it; Secure Boot probably refuses uns
 
 /** What is probably wrong, for people. */
 export function silenceWords(loader: string): string {
+  if (mayBeRefused(loader))
+    return 'Secure Boot probably refuses unsigned loaders, or this one does not work with the network card'
   return isSigned(loader)
     ? 'the firmware probably does not trust who signed it (Microsoft’s UEFI CA for others’ software, which some machines have switched off), or its second stage found no network'
-    : 'Secure Boot probably refuses unsigned loaders, or this one does not work with the network card'
+    : 'it probably does not work with the network card or its boot ROM'
 }
 
 function put(order: Order, loaderTrial: LoaderTrial): Change[] {

@@ -46,7 +46,7 @@ function lines(command: GrubCommand): string[] {
     case 'chainload':
       return [
         `for path in ${command.paths.map((path) => quoted(WORD, path)).join(' ')}; do`,
-        'if search --no-floppy --set root --file "$path"; then',
+        'if search --no-floppy --file --set=root "$path"; then',
         'if chainloader "$path"; then',
         'boot',
         'fi',

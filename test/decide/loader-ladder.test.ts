@@ -123,6 +123,11 @@ t.test('firmware that asks again shows that it came to nothing, and how soon sho
     trial: trial({ silent: ['shimx64.efi'], refused: false }),
     reason: /trust/
   })
+  t.match(
+    loaderSilence(trial({ fetched: { loader: 'undionly.kpxe', at: NOW } }), NOW + 1000),
+    { trial: trial({ silent: ['undionly.kpxe'], refused: false }), reason: /boot ROM/ },
+    'BIOS knows no Secure Boot'
+  )
   t.equal(loaderSilence(trial({ worked: 'snponly.efi' }), NOW), null)
   t.equal(loaderSilence(null, NOW), null)
   t.same(loaderLadder(X64, plain, null, loaderSilence(waiting, NOW + 4000)!.trial)[0], 'ipxe.efi')

@@ -37,7 +37,7 @@ t.test('a configuration is what its commands say, and GRUB reads it', async (t) 
       'sleep 5',
       'done',
       "for path in '/EFI/debian/shimx64.efi' '/EFI/BOOT/BOOTX64.EFI'; do",
-      'if search --no-floppy --set root --file "$path"; then',
+      'if search --no-floppy --file --set=root "$path"; then',
       'if chainloader "$path"; then',
       'boot',
       'fi',

@@ -5,9 +5,10 @@ import dgram from 'node:dgram'
 import { readFileSync, unlinkSync } from 'node:fs'
 import net from 'node:net'
 import { networkInterfaces } from 'node:os'
-import type Koffi from 'koffi'
 import { AppError } from '../src/domain/error.ts'
-import { parseIp, type Ip } from '../src/wire/address.ts'
+import { notOurOwn } from '../src/wire/socket-filter.ts'
+import type { Ip } from '../src/wire/address.ts'
+import { bindFault, loadNative, RECEIVE_BUFFER_BYTES, type Native } from './native-sockets.ts'
 
 /** The names that socket units give in `FileDescriptorName=`. */
 export const SOCKET_NAMES = ['dhcp', 'dhcp-client', 'proxydhcp', 'tftp', 'http', 'api', 'api-socket'] as const
@@ -17,8 +18,15 @@ export type SocketName = (typeof SOCKET_NAMES)[number]
 /** File descriptors passed by systemd, by name. */
 export type InheritedSockets = ReadonlyMap<SocketName, number>
 
-/** What is heard and what is answered with. `send` is bound to our address, so that answers carry it as their source. */
-export type DatagramSockets = { receive: dgram.Socket[]; send: dgram.Socket }
+/**
+ * What is heard and what is answered with. `send` is bound to our address, so that answers carry it as their source. `filter`: runs a
+ * program (src/wire/socket-filter.ts) over all that comes, null none, and tells whether the kernel took it; only with koffi, and not on the clients' port.
+ */
+export type DatagramSockets = {
+  receive: dgram.Socket[]
+  send: dgram.Socket
+  filter?: (program: Buffer | null) => boolean
+}
 
 export type Link = { interface: string; address: Ip }
 
@@ -38,8 +46,6 @@ export type LinkSocketName = keyof typeof LINK_PORTS
 const FIRST_FD = 3
 /** Connections that may wait to be taken: a whole room asks at once. */
 const LISTEN_BACKLOG = 1024
-/** A whole room boots at once, and at the default size a burst of a few thousand datagrams loses a third. */
-const RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024
 
 /**
  * The sockets systemd passed (sd_listen_fds(3)); empty when it passed none or they are meant for another process.
@@ -143,15 +149,6 @@ async function removeStaleSocket(path: string): Promise<void> {
   if (refused) unlinkSync(path)
 }
 
-/** One message for every way in which binding fails. */
-function bindFault(place: string, code: string): string {
-  if (code === 'EADDRINUSE') return `${place} is in use by another program; stop that one first`
-  if (code === 'EACCES' || code === 'EPERM')
-    return `no permission to open ${place}; run as root, or let systemd open it (systemd/*.socket)`
-  if (code === 'EADDRNOTAVAIL') return `${place} cannot be opened: this host does not have that address`
-  return `${place} cannot be opened: ${code}`
-}
-
 // The link
 
 /** AppError `unsafe-network` unless the interface is there, is up and has the address. */
@@ -213,10 +210,11 @@ async function adoptDhcp(
       'unsafe-network',
       `answers on the socket that systemd passed would come from ${first}, the first address of ${link.interface}, not from network.address ${link.address}; make that the first one, or the configured one`
     )
-  if (LINK_PORTS[name].client) native?.ignoreOwnBroadcasts(fd)
+  const { client } = LINK_PORTS[name]
+  if (client) native?.filter(fd, notOurOwn())
   const socket = await adoptUdp(fd)
   socket.setBroadcast(true)
-  return { receive: [socket], send: socket }
+  return { receive: [socket], send: socket, ...filterOf(native, client, [fd]) }
 }
 
 /** Broadcasts come to the wildcard socket, unicast to the one with the address; both hear `link` alone. */
@@ -227,10 +225,17 @@ async function bindToDevice(
   native: Native
 ): Promise<DatagramSockets> {
   const [all, own] = native.openPair(link, port, client)
-  if (client) native.ignoreOwnBroadcasts(all)
+  if (client) native.filter(all, notOurOwn())
   const receive = await adoptUdp(all)
   const send = await adoptUdp(own)
-  return { receive: [receive, send], send }
+  return { receive: [receive, send], send, ...filterOf(native, client, [all, own]) }
+}
+
+function filterOf(native: Native | null, client: boolean, fds: number[]): Pick<DatagramSockets, 'filter'> {
+  if (!native || client) return {}
+  return {
+    filter: (program) => fds.every((fd) => native.filter(fd, program))
+  }
 }
 
 async function bindToOnlyLink(link: Link, port: number, client: boolean): Promise<DatagramSockets> {
@@ -273,123 +278,4 @@ async function bound(socket: dgram.Socket, bind: () => unknown, place: string): 
   }).catch((error: NodeJS.ErrnoException) => {
     throw new AppError('bad-config', bindFault(place, error.code ?? error.message))
   })
-}
-
-// What Node's sockets lack, through koffi: opening a socket on one link. Numbers are Linux's, alike on x86-64 and ARM64.
-
-type Native = {
-  /** Two descriptors on the link: one for every address, one for its own; `shared` with whoever else. AppError `unsafe-network`. */
-  openPair(link: Link, port: number, shared: boolean): [number, number]
-  /** The device a socket is bound to; empty: none. */
-  boundDevice(fd: number): string
-  /** The kernel hands a broadcast that we send back to our own sockets; on this one it no longer does. */
-  ignoreOwnBroadcasts(fd: number): void
-}
-
-const AF_INET = 2
-const SOCK_DGRAM = 2
-const SOCK_NONBLOCK = 0o4000
-const SOCK_CLOEXEC = 0o2000000
-const SOL_SOCKET = 1
-const SO_REUSEADDR = 2
-const SO_BROADCAST = 6
-const SO_BINDTODEVICE = 25
-const SO_ATTACH_FILTER = 26
-const SO_RCVBUFFORCE = 33
-const DEVICE_NAME_BYTES = 16
-
-/** Socket filter (linux/filter.h): code, jump if true, jump if false, operand. Lets through all but PACKET_LOOPBACK. */
-const NOT_OUR_OWN: [number, number, number, number][] = [
-  [0x20, 0, 0, 0xfffff004], // load the packet's type: SKF_AD_OFF + SKF_AD_PKTTYPE
-  [0x15, 0, 1, 5], // is it PACKET_LOOPBACK?
-  [0x06, 0, 0, 0], // then drop it
-  [0x06, 0, 0, 0xffffffff] // else take all of it
-]
-
-/** null: the optional dependency is not installed. */
-async function loadNative(): Promise<Native | null> {
-  let koffi: typeof Koffi
-  try {
-    koffi = (await import('koffi')).default
-  } catch {
-    return null
-  }
-  const libc = koffi.load('libc.so.6')
-  const socket = libc.func('int socket(int, int, int)')
-  const setsockopt = libc.func('int setsockopt(int, int, int, const void *, uint32_t)')
-  const getsockopt = libc.func('int getsockopt(int, int, int, _Out_ void *, _Inout_ uint32_t *)')
-  const bind = libc.func('int bind(int, const void *, uint32_t)')
-  const close = libc.func('int close(int)')
-
-  const errorName = () => {
-    const number = koffi.errno()
-    return Object.entries(koffi.os.errno).find(([, value]) => value === number)?.[0] ?? `errno ${number}`
-  }
-  const set = (fd: number, option: number, value: Buffer | number): boolean => {
-    const bytes = typeof value === 'number' ? Buffer.alloc(4) : value
-    if (typeof value === 'number') bytes.writeInt32LE(value)
-    return setsockopt(fd, SOL_SOCKET, option, bytes, bytes.length) === 0
-  }
-  const socketAddress = (address: Ip, port: number): Buffer => {
-    const bytes = Buffer.alloc(16)
-    bytes.writeUInt16LE(AF_INET, 0)
-    bytes.writeUInt16BE(port, 2)
-    bytes.writeUInt32BE(parseIp(address) ?? 0, 4)
-    return bytes
-  }
-
-  return {
-    openPair(link, port, shared) {
-      const opened: number[] = []
-      const check = (ok: boolean, place: string) => {
-        if (ok) return
-        const message = bindFault(place, errorName())
-        for (const fd of opened) close(fd)
-        throw new AppError('unsafe-network', message)
-      }
-      const open = (): number => {
-        const fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0) as number
-        check(fd >= 0, 'a UDP socket')
-        opened.push(fd)
-        const device = Buffer.from(link.interface + '\0', 'latin1')
-        check(set(fd, SO_BINDTODEVICE, device), `a UDP socket on ${link.interface}`)
-        check(set(fd, SO_BROADCAST, 1), 'a broadcasting UDP socket')
-        // Beyond the system's limit where we are allowed to; else adoptUdp asks for what the limit allows.
-        set(fd, SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES)
-        return fd
-      }
-      const take = (fd: number, address: Ip) =>
-        check(bind(fd, socketAddress(address, port), 16) === 0, `UDP ${address}:${port} on ${link.interface}`)
-      // The pair shares its port, which needs SO_REUSEADDR on both for one moment; before and after it nobody else gets in,
-      // unless the port is everybody's.
-      const all = open()
-      if (shared) set(all, SO_REUSEADDR, 1)
-      take(all, '0.0.0.0')
-      set(all, SO_REUSEADDR, 1)
-      const own = open()
-      set(own, SO_REUSEADDR, 1)
-      take(own, link.address)
-      if (!shared) for (const fd of opened) set(fd, SO_REUSEADDR, 0)
-      return [all, own]
-    },
-    boundDevice(fd) {
-      const name = Buffer.alloc(DEVICE_NAME_BYTES)
-      const length = [name.length]
-      if (getsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, name, length) !== 0) return ''
-      return name.toString('latin1', 0, length[0]).replace(/\0.*$/, '')
-    },
-    ignoreOwnBroadcasts(fd) {
-      const code = Buffer.alloc(NOT_OUR_OWN.length * 8)
-      for (const [index, [operation, yes, no, operand]] of NOT_OUR_OWN.entries()) {
-        code.writeUInt16LE(operation, index * 8)
-        code.writeUInt8(yes, index * 8 + 2)
-        code.writeUInt8(no, index * 8 + 3)
-        code.writeUInt32LE(operand, index * 8 + 4)
-      }
-      const program = Buffer.alloc(16)
-      program.writeUInt16LE(NOT_OUR_OWN.length)
-      program.writeBigUInt64LE(BigInt(koffi.address(code)), 8)
-      setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, program, program.length)
-    }
-  }
 }

@@ -67,7 +67,7 @@ async function startSeedling(
   for (const file of ['vmlinuz', 'ramdisk.img', 'loaders/undionly.kpxe'])
     writeFileSync(join(folder, file), file)
   const config = join(folder, 'seedling.json')
-  writeFileSync(config, JSON.stringify(seedlingConfig(link)))
+  writeFileSync(config, JSON.stringify(seedlingConfig(link, enrolled > 0)))
   const log = join(folder, 'seedling.log')
   const output = openSync(log, 'a')
   const command = [...under, join(root, 'scripts/seedling'), 'serve', '--config', config]
@@ -91,7 +91,8 @@ async function startSeedling(
   }
 }
 
-function seedlingConfig(link: Place['link']): object {
+/** Who is enrolled is served without limit; strangers too where they are the clients that are counted, else as by default. */
+function seedlingConfig(link: Place['link'], someEnrolled: boolean): object {
   return {
     dataDir: 'data',
     network: {
@@ -101,7 +102,11 @@ function seedlingConfig(link: Place['link']): object {
         cidr,
         pool: enrolled,
         leaseSeconds: LEASE_SECONDS,
-        discovery: { ...anybody, leaseSeconds: LEASE_SECONDS, perSecond: 1_000_000 }
+        discovery: {
+          ...anybody,
+          leaseSeconds: LEASE_SECONDS,
+          ...(someEnrolled ? {} : { perSecond: 1_000_000 })
+        }
       }))
     },
     api: { socket: 'api.sock' },

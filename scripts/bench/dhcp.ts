@@ -17,7 +17,8 @@
 //   MiB           resident memory at its highest in all tries (VmHWM)
 //   avalanche     1,000 clients that all ask at once: time until the last has its lease; the median
 //   flood         an enrolled client's DISCOVER to ACK, p99, at 100/s, alone and while forged DISCOVERs from 10,000 MACs
-//                 come as fast as the sender can send; what is not answered counts as 1 s
+//                 come as fast as the sender can send; what is not answered counts as 1 s. Strangers may get an
+//                 address from each server, from Seedling 20 in a second, as by default
 //   syncs         fsync and fdatasync calls for each ACK at 100 exchanges/s, counted by strace
 //
 // direct:   broadcast by the client, answered by broadcast.    relayed:   unicast from a relay (giaddr), answered to it.

@@ -56,6 +56,8 @@ export type ApiDeps = {
 export type DhcpInsight = {
   /** Since the start, by name. */
   counters: Readonly<Record<string, number>>
+  /** The share of strangers' packets that are let in; 1, all, but in a flood. */
+  strangersShare(): number
   packets: {
     /** Oldest first; empty: none was seen. */
     of(mac: Mac): DhcpPacket[]

@@ -142,6 +142,7 @@ export function dhcpRoutes(app: App, deps: ApiDeps): void {
         discovery: useOf(subnet.discovery, taken)
       })),
       counters: dhcp.counters,
+      strangers_let_in: dhcp.strangersShare(),
       others: { state, servers: servers.map(otherView) }
     }
   })

@@ -144,6 +144,11 @@ export async function showStatus(client: Client, out: Out): Promise<void> {
       mode: MODE[mode] === undefined ? mode : `${mode}: ${MODE[mode]}`,
       link: `${String(answer['interface'])}, ${String(answer['address'])}`,
       'other DHCP servers': servers.length === 0 ? `none (${state})` : state,
+      ...(answer['strangers_let_in'] === 1
+        ? {}
+        : {
+            flood: `of strangers' packets one in ${Math.round(1 / Number(answer['strangers_let_in']))} is let in`
+          }),
       ...(answer['counters'] as Json)
     })
   )

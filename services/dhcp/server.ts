@@ -19,10 +19,12 @@ import { macFromBytes, type Ip, type Mac } from '../../src/wire/address.ts'
 import { decodeDhcp, encodeDhcp, NO_ADDRESS, type DhcpMessage } from '../../src/wire/dhcp.ts'
 import { WireError } from '../../src/wire/wire-error.ts'
 import type { Config } from '../config.ts'
+import type { DatagramSockets } from '../listen.ts'
 import type { Apply } from '../store/apply.ts'
 import type { Facts } from '../store/facts.ts'
 import type { Store } from '../store/open.ts'
 import { createDiscoveryPool } from './discovery-pool.ts'
+import { createFloodShield } from './flood-shield.ts'
 import { gather } from './gather.ts'
 import type { PacketRing } from './packet-ring.ts'
 
@@ -39,7 +41,7 @@ export type DhcpDeps = {
   /** The lease clock, ms (services/clock.ts). */
   leaseNow: () => number
   /** From `listenDhcp` (services/listen.ts): all are read, `send` answers; `proxy` is port 4011. `close` closes them. */
-  sockets: { receive: Socket[]; send: Socket; proxy?: Socket | undefined }
+  sockets: DatagramSockets & { proxy?: Socket | undefined }
   /** Told of a node whose order got a tick; a hint. */
   wake: (nodeUuid: string) => void
   /** How far each machine came; a hint, kept here. */
@@ -61,6 +63,13 @@ export type DhcpCounters = {
   ignored: number
   /** Not looked into, because too many strangers asked at once. */
   dropped: number
+}
+
+export type DhcpServer = {
+  counters: Readonly<DhcpCounters>
+  /** The share of strangers' packets that the kernel lets through; 1, all, but in a flood. */
+  strangersShare(): number
+  close(): Promise<void>
 }
 
 type Arrived = { bytes: Buffer; from: RemoteInfo; port: 67 | 4011; at: number; mac: Mac }
@@ -93,7 +102,7 @@ export function dhcpSettings({
 }
 
 /** Serves DHCP until `close`, which resolves when the sockets are closed. */
-export function startDhcp(deps: DhcpDeps): { counters: Readonly<DhcpCounters>; close(): Promise<void> } {
+export function startDhcp(deps: DhcpDeps): DhcpServer {
   const { config, store, facts, apply, now, leaseNow, sockets, wake, stages, ring } = deps
   const settings = dhcpSettings(deps)
   const { mode, probeConflicts } = config.network.dhcp
@@ -103,18 +112,24 @@ export function startDhcp(deps: DhcpDeps): { counters: Readonly<DhcpCounters>; c
   const pool = createDiscoveryPool({ facts, leaseNow, inUse: (ip) => conflict(ip) !== null })
   const gathering = { facts, pool, stages, conflict, standDown: deps.standDown ?? (() => null) }
   const strangersServed = mode === 'listen' || config.network.subnets.some(({ discovery }) => discovery)
-  const strangersASecond =
-    STRANGERS_A_SECOND +
-    10 * config.network.subnets.reduce((sum, { discovery }) => sum + (discovery?.perSecond ?? 0), 0)
+  const shield = createFloodShield({
+    perSecond:
+      STRANGERS_A_SECOND +
+      10 * config.network.subnets.reduce((sum, { discovery }) => sum + (discovery?.perSecond ?? 0), 0),
+    filter: sockets.filter,
+    enrolled: facts.enrolledMacs,
+    log
+  })
   let enrolled: Arrived[] = []
   let strangers: Arrived[] = []
   let seen = 0
-  let second = { number: 0, strangers: 0 }
+  let turn = 0
   let unanswered = 0
   let closed = false
 
   function receive(bytes: Buffer, from: RemoteInfo, port: 67 | 4011): void {
     counters.received++
+    if (turn++ === 0) setImmediate(turnOver)
     if (port === 67 && deps.heard?.(bytes, from.address)) return
     // Before anything is decoded: whose packet is it? A flood of strangers' costs no more than this.
     const mac = bytes.length >= 34 && bytes[2] === 6 ? macFromBytes(bytes, 28) : ''
@@ -124,7 +139,7 @@ export function startDhcp(deps: DhcpDeps): { counters: Readonly<DhcpCounters>; c
       ignoreUnread(arrived)
       return
     }
-    if (!ours && tooMany(arrived.at)) {
+    if (!ours && shield.tooMany(arrived.at)) {
       counters.dropped++
       return
     }
@@ -133,10 +148,9 @@ export function startDhcp(deps: DhcpDeps): { counters: Readonly<DhcpCounters>; c
     else strangers.push(arrived)
   }
 
-  function tooMany(at: number): boolean {
-    const number = Math.floor(at / 1000)
-    if (second.number !== number) second = { number, strangers: 0 }
-    return ++second.strangers > strangersASecond
+  function turnOver(): void {
+    if (turn < PACKETS_A_TURN) shield.drained()
+    turn = 0
   }
 
   /** A stranger where strangers get nothing: counted, kept for who wants to know, and looked into for who reads the debug log. */
@@ -144,7 +158,7 @@ export function startDhcp(deps: DhcpDeps): { counters: Readonly<DhcpCounters>; c
     const { mac, at } = arrived
     counters.ignored++
     unanswered++
-    if (mac !== '' && !tooMany(at)) note(arrived, UNREAD)
+    if (!shield.tooMany(at) && mac !== '') note(arrived, UNREAD)
     if (mac !== '' && !log.isLevelEnabled('debug')) return
     const request = decode(arrived)
     if (!request) return
@@ -320,9 +334,11 @@ export function startDhcp(deps: DhcpDeps): { counters: Readonly<DhcpCounters>; c
 
   return {
     counters,
+    strangersShare: shield.share,
     async close() {
       closed = true
       clearInterval(telling)
+      shield.close()
       await Promise.all([...all].map((socket) => new Promise<void>((done) => socket.close(() => done()))))
     }
   }

@@ -10,7 +10,7 @@ import { startConflictProbe } from './conflict-probe.ts'
 import { createDryRun } from './dry-run.ts'
 import { createObservations, type Observations } from './observations.ts'
 import { createPacketRing, type PacketRing } from './packet-ring.ts'
-import { dhcpSettings, startDhcp, type DhcpCounters, type DhcpDeps } from './server.ts'
+import { dhcpSettings, startDhcp, type DhcpCounters, type DhcpDeps, type DhcpServer } from './server.ts'
 import { startDhcpWatch } from './watch.ts'
 
 export type DhcpServiceDeps = Pick<
@@ -27,6 +27,7 @@ export type DhcpServiceDeps = Pick<
 
 export type DhcpService = {
   counters: Readonly<DhcpCounters>
+  strangersShare: DhcpServer['strangersShare']
   packets: PacketRing
   seen: Pick<Observations, 'clients' | 'servers'>
   dryRun(request: DhcpMessage): DhcpVerdict
@@ -134,6 +135,7 @@ export function startDhcpService(deps: DhcpServiceDeps): DhcpService {
 
   return {
     counters: server.counters,
+    strangersShare: server.strangersShare,
     packets,
     seen,
     dryRun,

@@ -162,6 +162,8 @@ export function createFacts(store: Store) {
     isEnrolled(mac: Mac): boolean {
       return remembered().macs.has(mac)
     },
+    /** All of them, from memory. */
+    enrolledMacs: (): ReadonlySet<Mac> => remembered().macs,
     /** Whether a port has this address; from memory too. */
     isReserved: (ip: Ip): boolean => remembered().ips.has(ip),
     /** The lowest address of the pool that nobody has reserved or holds a lease on; null when the pool is used up. `leaseNow` in ms on the lease clock. */

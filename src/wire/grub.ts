@@ -21,7 +21,8 @@ export type GrubCommand =
 const LONGEST_COMMAND_LINE = 1900
 
 const WORD = /^[A-Za-z0-9_.,:/=+@%?~&-]+$/
-const TEXT = /^[A-Za-z0-9_.,:/=+@%?~&()" -]*$/
+/** A dash at the beginning would make an option of it. */
+const TEXT = /^(?!-)[A-Za-z0-9_.,:/=+@%?~&()" -]*$/
 const URL = /^http:\/\/([0-9.]+)(:[0-9]{1,5})?(\/[A-Za-z0-9_./-]*)$/
 const MOST_TIMES = 100
 

@@ -20,7 +20,9 @@ export type IpxeCommand =
 const LONGEST_COMMAND_LINE = 2047
 
 const WORD = /^[A-Za-z0-9_.,:/=+@%?~&-]+$/
-const TEXT = /^[A-Za-z0-9_.,:/=+@%?~&()'" -]*$/
+/** The first word behind a command's options: a dash would make it one. */
+const FIRST = /^(?!-)[A-Za-z0-9_.,:/=+@%?~&-]+$/
+const TEXT = /^(?!-)[A-Za-z0-9_.,:/=+@%?~&()'" -]*$/
 
 /** Commands → script; WireError `ipxe-value` for a value that iPXE would not take as it stands. */
 export function encodeIpxe(commands: readonly IpxeCommand[]): string {
@@ -37,12 +39,12 @@ export function encodeIpxe(commands: readonly IpxeCommand[]): string {
         if (line.length > LONGEST_COMMAND_LINE)
           throw new WireError('ipxe-value', LONGEST_COMMAND_LINE, 'iPXE: the kernel command line is too long')
         lines.push(
-          `kernel --name ${checked(WORD, command.name)} ${checked(WORD, command.url)} ${line}${onFailure}`
+          `kernel --name ${checked(WORD, command.name)} ${checked(FIRST, command.url)} ${line}${onFailure}`
         )
         break
       }
       case 'initrd':
-        lines.push(`initrd --name ${checked(WORD, command.name)} ${checked(WORD, command.url)}${onFailure}`)
+        lines.push(`initrd --name ${checked(WORD, command.name)} ${checked(FIRST, command.url)}${onFailure}`)
         break
       case 'boot':
         lines.push(`boot${onFailure}`)

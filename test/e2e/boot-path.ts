@@ -62,9 +62,6 @@ export const deployment: Ways = {
     'HEAD /boot/loader/snponly.efi',
     'GET /boot/loader/snponly.efi',
     'GET /boot/loader/autoexec.ipxe',
-    'GET /autoexec.ipxe',
-    dhcp('iPXE', script),
-    'GET /boot/script',
     ...ramdisk,
     ...instance
   ],
@@ -79,6 +76,9 @@ export const restart: Ways = {
   http: ['DHCP HTTPClient:Arch:00016: discover offer', ...instance],
   secure: [dhcp('PXEClient:Arch:00007', localDisk), 'DHCP HTTPClient:Arch:00016: discover offer', ...instance]
 }
+
+/** As `deployment`, where another server gives the addresses and Seedling only the boot files. */
+export const proxied: Ways = { ...deployment }
 
 /** PXE's boot server discovery, into which no machine is to be sent. */
 const bootServerPort = 4011
@@ -116,7 +116,7 @@ export function checkLan(t: Test, rack: RackPlan, packets: readonly Packet[]): v
 }
 
 /** The way of one machine, a line per stage; what is repeated stands once. */
-function wayOf(packets: readonly Packet[], mac: string): string[] {
+export function wayOf(packets: readonly Packet[], mac: string): string[] {
   const exchanges = dhcpExchanges(packets).filter((exchange) => exchange.mac === mac)
   const stages = [
     ...exchanges.map((exchange) => ({ at: exchange.packets[0]!.at, stage: dhcpStage(exchange) })),

@@ -78,6 +78,7 @@ t.test('hostile values are refused wherever they stand', async (t) => {
     if (!['a blank', 'nothing', 'a double quote'].includes(name))
       t.throws(() => encodeGrub([{ do: 'echo', text: value }]), refused, `text: ${name}`)
   }
+  t.throws(() => encodeGrub([{ do: 'echo', text: '-e' }]), refused, 'an option')
   for (const url of ['https://192.0.2.1/k', 'http://host/k', 'http://192.0.2.1', 'http://192.0.2.1:x/k', 'k'])
     t.throws(() => encodeGrub([{ do: 'initrd', url }]), refused, url)
   const loop = (times: number, pauseSeconds = 1, commands: GrubCommand[] = []): GrubCommand[] => [

@@ -106,6 +106,7 @@ export function someDeps(given: Parameters<typeof aConfig>[1] = {}) {
     },
     dhcp: {
       counters: { received: 3, answered: 2 },
+      strangersShare: () => 0.25,
       packets: ring,
       seen,
       dryRun: createDryRun({

@@ -261,6 +261,7 @@ t.test('the status: how we are there, what is left, who else is there', async (t
       }
     ],
     counters: { received: 3, answered: 2 },
+    strangers_let_in: 0.25,
     others: {
       state: 'foreign',
       servers: [

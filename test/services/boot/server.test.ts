@@ -53,6 +53,11 @@ const MAC = '52:54:00:00:00:01'
 t.test('in its window a machine gets everything it needs', async (t) => {
   const { get, settings, kernel, ramdisk, manifest, digest, chunk, events } = await anApp(t, RAMDISK_WINDOW)
   const script = await get(`/boot/script?mac=52-54-00-00-00-01&uuid=x`)
+  t.equal(
+    (await get('/boot/loader/autoexec.ipxe')).body,
+    script.body,
+    'where an iPXE that came by HTTP looks'
+  )
   t.equal(script.statusCode, 200)
   t.match(script.body, /^#!ipxe\n[^]*seedling\.token=a{64}/)
   const files: [string, Buffer][] = [
@@ -89,7 +94,6 @@ t.test('what GRUB and shim look for, by the names they use', async (t) => {
     t.equal(config.statusCode, 200, url)
     t.match(config.body, /^for turn in [^]*'seedling\.token=a{64}'/)
   }
-  t.match((await get('/boot/loader/autoexec.ipxe')).body, /^#!ipxe\n/)
   t.equal((await get('/grub/grub.cfg-01-52-54-00-00-00-02')).statusCode, 403, 'another machine’s')
   for (const url of [
     '/grub/x86_64-efi/command.lst',
@@ -247,9 +251,11 @@ t.test('for every state and every path: served implies allowed', async (t) => {
         const head = await app.inject({ method: 'HEAD', url, remoteAddress: address })
         if (head.statusCode < 300 && plan !== 'ramdisk') throw new Error(`HEAD ${url} served`)
       }
-      const script = await get(`/boot/script?mac=${MAC}`, {}, address)
-      if (script.body.includes('seedling.token') !== (plan === 'ramdisk'))
-        throw new Error(`the script of plan ${plan}: ${script.body}`)
+      for (const url of [`/boot/script?mac=${MAC}`, '/boot/loader/autoexec.ipxe', '/grub/grub.cfg']) {
+        const script = await get(url, {}, address)
+        if (script.body.includes('seedling.token') !== (plan === 'ramdisk'))
+          throw new Error(`${url} of plan ${plan}: ${script.body}`)
+      }
       for (const url of metadata)
         if ((await get(url, {}, address)).statusCode < 300 && plan !== 'local-disk' && state.enrolled)
           throw new Error(`${url} read, the plan is ${plan}`)

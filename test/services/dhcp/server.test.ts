@@ -1,6 +1,6 @@
 // The DHCP service against real clients, in namespaces: udhcpc and dhclient.
 
-import { readFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -28,7 +28,11 @@ function toldAt(event: string): Record<string, string> {
 }
 
 /** A server with one machine on `lan`, and with another link, `office`, where the same machine is plugged in by mistake. */
-async function aRoom(t: Test, machine = { node: aNode(), ports: [aPort()], order: anOrder() }) {
+async function aRoom(
+  t: Test,
+  machine = { node: aNode(), ports: [aPort()], order: anOrder() },
+  more: { quiet?: boolean } = {}
+) {
   const host = await addNamespace('host')
   const lan = await addNamespace('lan')
   const office = await addNamespace('office')
@@ -38,7 +42,7 @@ async function aRoom(t: Test, machine = { node: aNode(), ports: [aPort()], order
   await host.run('ip', 'address', 'add', '192.0.2.1/24', 'dev', 'lan')
   await host.run('ip', 'address', 'add', '198.51.100.1/24', 'dev', 'office')
   const link = { interface: 'lan', address: '192.0.2.1' }
-  const server = await serveIn(host, { link, machines: [machine] })
+  const server = await serveIn(host, { link, machines: [machine], ...more })
   t.teardown(() => server.stop())
   return { host, lan, office, server }
 }
@@ -147,12 +151,33 @@ t.test('clients of enrolled machines and of strangers', async (t) => {
   t.match(counters, { malformed: 3, answered: 2 + 3 + 3 + 2 + 2 + 500 + 2 })
 })
 
+t.test('a flood of forged packets does not crowd out an enrolled machine', async (t) => {
+  const { lan, server } = await aRoom(t, undefined, { quiet: true })
+  const discover = recordedBytes('ovmf-pxe-discover')
+  macToBytes(MAC).copy(discover, 28)
+  const forged = Array.from({ length: 10_000 }, (_, index) => {
+    const bytes = Buffer.from(discover)
+    bytes.writeUInt32BE(0x66000000 + index, 30)
+    return bytes
+  })
+  const mixed = forged.flatMap((bytes, index) => (index % 100 === 0 ? [discover, bytes, 2] : [bytes]))
+  await flood(lan, [...forged, 500, ...mixed])
+  await server.logged({ service: 'dhcp', msg: 'a flood from machines that are not enrolled' })
+  await sleep(500)
+  const { received, answered } = await server.stop()
+  t.equal(answered, 100, 'every one of its own')
+  t.ok(received < 10_000, `${received} of 20,100 packets were let in`)
+})
+
 /** Runs dhclient until it has a lease, and ends it. It keeps its leases by `name`. */
 async function dhclient(where: Namespace, name: string, leases?: string): Promise<void> {
   const [leaseFile, pidFile] = [join(folder, `${name}.leases`), join(folder, `${name}.pid`)]
   if (leases !== undefined) writeFileSync(leaseFile, leases)
   await where.run('dhclient', '-1', '-sf', script, '-lf', leaseFile, '-pf', pidFile, 'eth0')
-  await where.run('kill', readFileSync(pidFile, 'utf8').trim())
+  // It goes to the background before it writes this file.
+  const pid = () => (existsSync(pidFile) ? readFileSync(pidFile, 'utf8').trim() : '')
+  for (let tries = 0; pid() === '' && tries < 100; tries++) await sleep(20)
+  await where.run('kill', pid())
 }
 
 t.test('the installed system shows that it is up', async (t) => {
@@ -169,19 +194,22 @@ t.test('the installed system shows that it is up', async (t) => {
   t.same((await server.stop()).ticks.at(-1), 'instance-up')
 })
 
-/** Sends datagrams from port 68 to everybody, and waits until they are out. */
-async function flood(where: Namespace, datagrams: Buffer[]): Promise<void> {
+/** Sends datagrams from port 68 to everybody, pausing at each number for so many milliseconds, and waits until they are out. */
+async function flood(where: Namespace, datagrams: (Buffer | number)[]): Promise<void> {
   const program = `const datagrams = JSON.parse(require('fs').readFileSync(0))
     const socket = require('dgram').createSocket('udp4')
     socket.bind(68, '192.0.2.9', async () => {
       socket.setBroadcast(true)
-      for (const hex of datagrams)
-        await new Promise((sent) => socket.send(Buffer.from(hex, 'hex'), 67, '255.255.255.255', sent))
+      for (const one of datagrams)
+        await new Promise((done) => typeof one === 'number' ? setTimeout(done, one)
+          : socket.send(Buffer.from(one, 'hex'), 67, '255.255.255.255', done))
       socket.close()
     })`
   await where.run('ip', 'address', 'replace', '192.0.2.9/24', 'dev', 'eth0')
   const child = where.spawn(process.execPath, ['-e', program])
-  child.stdin?.end(JSON.stringify(datagrams.map((datagram) => datagram.toString('hex'))))
+  child.stdin?.end(
+    JSON.stringify(datagrams.map((one) => (typeof one === 'number' ? one : one.toString('hex'))))
+  )
   let stderr = ''
   child.stderr?.on('data', (chunk: Buffer) => (stderr += chunk.toString()))
   const code = await new Promise((resolve) => child.once('close', resolve))

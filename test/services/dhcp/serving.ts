@@ -14,8 +14,8 @@ export type LogLine = { msg: string } & Record<string, unknown>
 export type Serving = {
   /** What it has logged so far. */
   log: LogLine[]
-  /** Waits for a line with these values; rejects after five seconds. */
-  logged(values: Record<string, unknown>): Promise<LogLine>
+  /** Waits for a line with these values; rejects after five seconds, or so many. */
+  logged(values: Record<string, unknown>, seconds?: number): Promise<LogLine>
   /** The leases as they stand. */
   leases(): Promise<Lease[]>
   /** Of the program that `wrap` starts, if that hands over to it without a process of its own. */

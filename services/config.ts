@@ -15,6 +15,7 @@ const RAMDISK = {
   kernel: Type.String({ minLength: 1, description: 'kernel of the deploy ramdisk' }),
   ramdisk: Type.String({ minLength: 1, description: 'the deploy ramdisk' })
 }
+const Folder = Type.String({ minLength: 1, description: 'folder with boot loaders' })
 
 const ConfigSchema = Type.Object(
   {
@@ -33,7 +34,7 @@ const ConfigSchema = Type.Object(
       {
         ...RAMDISK,
         aarch64: Type.Optional(Type.Object(RAMDISK, { additionalProperties: false })),
-        loaders: Type.String({ minLength: 1, description: 'folder with the boot loaders' }),
+        loaders: Type.Union([Folder, Type.Array(Folder, { minItems: 1 })]),
         console: Type.Optional(Type.Array(Type.String({ pattern: '^[a-zA-Z0-9,]+$' }))),
         kernelArguments: Type.Optional(Type.Array(Type.String({ pattern: '^[A-Za-z0-9_.,:/=+-]+$' })))
       },
@@ -93,7 +94,7 @@ export type Config = {
   boot: {
     /** `kernel` and `ramdisk` of the file are those of x86_64. */
     ramdisks: { x86_64: RamdiskPaths; aarch64?: RamdiskPaths }
-    loaders: string
+    loaders: string[]
     console: string[]
     kernelArguments: string[]
   }
@@ -151,7 +152,7 @@ export function checkConfig(json: unknown, folder: string, file = 'the configura
         x86_64: ramdisk(given.boot),
         ...(given.boot.aarch64 ? { aarch64: ramdisk(given.boot.aarch64) } : {})
       },
-      loaders: path(given.boot.loaders),
+      loaders: [given.boot.loaders].flat().map(path),
       console: given.boot.console ?? [],
       kernelArguments: given.boot.kernelArguments ?? []
     },

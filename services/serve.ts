@@ -130,6 +130,7 @@ export async function serve(args: string[]): Promise<void> {
   })
   const dhcp = startDhcpService({
     ...common,
+    loaders,
     mac: linkMac(link) ?? '',
     sockets: { server: dhcpSockets, client: clientSockets, proxy: proxySocket },
     away: clock.away,

@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process'
 import { closeSync, mkdirSync, openSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { serialPort } from './plan.ts'
+import { hardware, serialPort } from './plan.ts'
 import type { MachinePlan, RackPlan } from './plan.ts'
 import { inNamespace, run } from './process.ts'
 
@@ -88,8 +88,27 @@ loadlib "${rack.daemon.bmcModule}" "${rack.daemon.socket} ${name}"
 `
 }
 
+/** FRU 0 as SMBIOS has it too: a header (Platform Management FRU 1.3, section 8), then a product area (section 12) of maker and product. */
+const fru = fruOf(hardware.manufacturer, hardware.product)
+
+function fruOf(...fields: readonly string[]): Buffer {
+  // Two bits say 8-bit text, the others how long; C1h ends the list.
+  const text = fields.flatMap((field) => [0xc0 | field.length, ...Buffer.from(field)])
+  const used = 3 + text.length + 2
+  const length = Math.ceil(used / 8) * 8
+  const area = Buffer.alloc(length - 1)
+  area.set([1, length / 8, 0, ...text, 0xc1])
+  return Buffer.concat([checked(Buffer.from([1, 0, 0, 0, 1, 0, 0])), checked(area)])
+}
+
+/** All bytes with the last one add up to a multiple of 256. */
+function checked(bytes: Buffer): Buffer {
+  return Buffer.concat([bytes, Buffer.from([-bytes.reduce((sum, byte) => sum + byte, 0) & 0xff])])
+}
+
 /** ipmi_sim_cmd(5): one management controller at the BMC's address, able to do chassis control. */
 const managementController = `mc_setbmc 0x20
 mc_add 0x20 0 no-device-sdrs 0x23 9 8 0x9f 0x1291 0xf02
+mc_add_fru_data 0x20 0 ${fru.length} data ${[...fru].map((byte) => `0x${byte.toString(16)}`).join(' ')}
 mc_enable 0x20
 `

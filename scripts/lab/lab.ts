@@ -23,7 +23,7 @@ import { buildNetwork, networkRemains, removeNetwork, setSwitchPort, startOtherD
 import { bootMode, planRack, rackDir } from './plan.ts'
 import type { MachinePlan, RackOptions, RackPlan } from './plan.ts'
 import { inNamespace, recordedPid, run, startDetached, stopRecorded } from './process.ts'
-import { uefiFirmware } from './qemu.ts'
+import { flashOf } from './qemu.ts'
 
 /** The project's folder. */
 export const root = dirname(dirname(import.meta.dirname))
@@ -184,7 +184,7 @@ function makeDisks(machine: MachinePlan): void {
   closeSync(openSync(machine.disk, 'w'))
   truncateSync(machine.disk, machine.diskGiB * 1024 ** 3)
   if (bootMode(machine.firmware) === 'uefi')
-    copyFileSync(uefiFirmware(machine.firmware).variables, machine.efiVariables)
+    copyFileSync(flashOf(machine.firmware).variables, machine.efiVariables)
   if (machine.stick) makeStick(machine, machine.stick)
 }
 

@@ -11,6 +11,8 @@ const FIRMWARES = {
   bios: { mode: 'bios', arch: 'x86_64', network: 'pxe' },
   uefi: { mode: 'uefi', arch: 'x86_64', network: 'pxe' },
   http: { mode: 'uefi', arch: 'x86_64', network: 'http' },
+  // With Microsoft's keys enrolled and Secure Boot enforced.
+  secure: { mode: 'uefi', arch: 'x86_64', network: 'pxe' },
   'bios-cd': { mode: 'bios', arch: 'x86_64', network: 'stick' },
   'uefi-stick': { mode: 'uefi', arch: 'x86_64', network: 'stick' },
   arm64: { mode: 'uefi', arch: 'aarch64', network: 'pxe' },
@@ -70,6 +72,8 @@ export const machineMacs = '52:54:00:5e:ed:'
 
 /** The same for network cards that are not on the LAN; the number of the card follows, then that of the machine. */
 const otherMacs = '52:54:00:5f:'
+/** What all machines of all racks are, by SMBIOS and by their BMCs. */
+export const hardware = { manufacturer: 'Seedling', product: 'Virtual machine' }
 
 /** One machine and its BMC. Files lie in the rack's folder. */
 export type MachinePlan = {

@@ -1,15 +1,23 @@
 // One powered-on machine: a QEMU process. It lives from power-on to power-off, whoever turns it off.
 import { spawn } from 'node:child_process'
-import { bootMode, cpuArch, networkBoot } from './plan.ts'
+import { bootMode, cpuArch, hardware, networkBoot } from './plan.ts'
 import type { BootDevice, Firmware, MachinePlan } from './plan.ts'
 import { inNamespace } from './process.ts'
 import { openQmp } from './qmp.ts'
 
-/** UEFI firmware: Debian's `ovmf`, the builds for 4 MiB of flash, and `qemu-efi-aarch64`. */
-export const uefiFirmware = (firmware: Firmware): { code: string; variables: string } =>
-  cpuArch(firmware) === 'aarch64'
-    ? { code: '/usr/share/AAVMF/AAVMF_CODE.fd', variables: '/usr/share/AAVMF/AAVMF_VARS.fd' }
-    : { code: '/usr/share/OVMF/OVMF_CODE_4M.fd', variables: '/usr/share/OVMF/OVMF_VARS_4M.fd' }
+/** UEFI firmware: Debian's `ovmf`, the builds for 4 MiB of flash, and `qemu-efi-aarch64`. With the keys enrolled Secure Boot is enforced. */
+const FLASH = {
+  plain: { code: '/usr/share/OVMF/OVMF_CODE_4M.fd', variables: '/usr/share/OVMF/OVMF_VARS_4M.fd' },
+  secure: {
+    code: '/usr/share/OVMF/OVMF_CODE_4M.secboot.fd',
+    variables: '/usr/share/OVMF/OVMF_VARS_4M.ms.fd'
+  },
+  arm: { code: '/usr/share/AAVMF/AAVMF_CODE.fd', variables: '/usr/share/AAVMF/AAVMF_VARS.fd' }
+}
+
+/** The firmware of a UEFI machine, and what its variables are at first. */
+export const flashOf = (firmware: Firmware): { code: string; variables: string } =>
+  cpuArch(firmware) === 'aarch64' ? FLASH.arm : firmware === 'secure' ? FLASH.secure : FLASH.plain
 
 export type Qemu = {
   pid: number
@@ -95,7 +103,7 @@ function qemuArguments(machine: MachinePlan, order: readonly BootDevice[]): stri
     ['-uuid', uuid],
     [
       '-smbios',
-      `type=1,manufacturer=Seedling,product=Virtual machine,version=1,serial=${serial},uuid=${uuid}`
+      `type=1,manufacturer=${hardware.manufacturer},product=${hardware.product},version=1,serial=${serial},uuid=${uuid}`
     ],
     ['-qmp', 'stdio'],
     [
@@ -122,7 +130,7 @@ function qemuArguments(machine: MachinePlan, order: readonly BootDevice[]): stri
     ...(stick ? usbStick(stick, serial, uefi, bootIndex('network')) : []),
     ...(uefi
       ? [
-          ['-drive', `if=pflash,unit=0,format=raw,readonly=on,file=${uefiFirmware(firmware).code}`],
+          ['-drive', `if=pflash,unit=0,format=raw,readonly=on,file=${flashOf(firmware).code}`],
           ['-drive', `if=pflash,unit=1,format=raw,file=${machine.efiVariables}`],
           // As most operators set their machines up: network boot by IPv4 only.
           ['-fw_cfg', 'name=opt/org.tianocore/IPv6Support,string=n']

@@ -49,7 +49,7 @@ cli
   .option('--nodes <n>', `number of machines (${defaults.nodes})`, wholeNumber)
   .option(
     '--firmware <list>',
-    `bios, uefi, http (UEFI without PXE), bios-cd, uefi-stick (iPXE in a USB port), arm64, arm64-http; in turn (${defaults.firmware})`,
+    `bios, uefi, http (UEFI without PXE), secure (UEFI with Secure Boot), bios-cd, uefi-stick (iPXE in a USB port), arm64, arm64-http; in turn (${defaults.firmware})`,
     list<Firmware>
   )
   .option('--memory <MiB>', `memory of each (${defaults.memoryMiB})`, wholeNumber)
@@ -187,6 +187,7 @@ async function buildBootFiles(rack: RackPlan): Promise<void> {
       'arm64'
     ])
   await step(logs, 'ipxe', 'boot loaders', [join(root, 'image/ipxe/fetch')])
+  await step(logs, 'shim', 'boot loaders for Secure Boot', [join(root, 'image/shim/fetch')])
 }
 
 /** A sample image with the command that builds it (which does nothing when it is built), or an image file. */

@@ -45,7 +45,7 @@ export function seedConfig(rack: RackPlan): object {
             }
           }
         : {}),
-      loaders: join(imageDir, 'ipxe'),
+      loaders: [join(imageDir, 'ipxe'), join(imageDir, 'shim')],
       console: ['tty0', 'ttyS0,115200']
     },
     log: { level: 'info' }

@@ -59,7 +59,8 @@ export function nodeView(node: Node, orders: readonly Order[], base: string): Js
     description: node.description,
     driver: node.driver,
     driver_info: maskedDriverInfo(node),
-    driver_internal_info: node.quirkCard ? { quirk_card: quirkCardView(node.quirkCard) } : {},
+    // What Seedling learned: how its BMC behaves, which machines are alike, and what boots them.
+    driver_internal_info: learned(node),
     extra: node.extra,
     fault: null,
     inspection_finished_at: time(inspection?.state === 'done' ? inspection.finishedAt : null),
@@ -140,6 +141,14 @@ export function quirkCardView({
     power: card.power && { on_seconds: card.power.onSeconds, off_seconds: card.power.offSeconds },
     gap: card.gap,
     findings: card.findings
+  }
+}
+
+function learned({ quirkCard, hardwareModel, bootLoader }: Node): Json {
+  return {
+    ...(quirkCard !== null && { quirk_card: quirkCardView(quirkCard) }),
+    ...(hardwareModel !== null && { hardware_model: hardwareModel }),
+    ...(bootLoader !== null && { boot_loader: bootLoader })
   }
 }
 

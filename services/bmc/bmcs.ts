@@ -176,6 +176,7 @@ export function startBmcs(deps: BmcsDeps): Bmcs {
         events: () => ask('events', (bmc) => bmc.events()),
         clearEvents: () => ask('clear events', (bmc) => bmc.clearEvents()),
         sensors: () => ask('sensors', (bmc) => bmc.sensors()),
+        product: () => ask('product', (bmc) => bmc.product()),
         inventory: () => ask('inventory', (bmc) => bmc.inventory()),
         lan: () => ask('lan', (bmc) => bmc.lan()),
         users: () => ask('users', (bmc) => bmc.users()),

@@ -311,6 +311,7 @@ export function ipmiBmc(access: BmcAccess, deps: IpmiDriverDeps): IpmiBmc {
     events: () => report(async (exchange) => readEventLog(exchange, await sensorRecords(exchange))),
     clearEvents: () => report(clearEventLog),
     sensors: () => report(async (exchange) => readSensors(exchange, await sensorRecords(exchange))),
+    product: () => operate(async (exchange) => (await readInventory(exchange, []))[0] ?? null),
     inventory: () => report(async (exchange) => readInventory(exchange, await sensorRecords(exchange))),
     lan: () => report(readLan),
     users: () => report(readUsers),

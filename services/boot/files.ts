@@ -26,6 +26,9 @@ const PIECES_AHEAD = 2
 /** Who takes less than this is cut off: it holds memory, and a place that others wait for. A link that comes back within the patience is borne. */
 const USUAL_LIMITS: SenderLimits = { slowest: 64 * 1024, patienceSeconds: 20 }
 
+/** In these letters: Debian's GRUB, where it was loaded by UEFI's HTTP boot, compares them by case and takes a file without it for empty. */
+export const CONTENT_LENGTH = 'Content-Length'
+
 export type BootFileHandle = { content: Content; sha256: string; handle: FileHandle }
 type RamdiskFiles = { kernel: BootFileHandle; ramdisk: BootFileHandle }
 
@@ -146,14 +149,14 @@ export function createSender(
       raw.statusCode = what.status
       if (what.status === 416) {
         raw.setHeader('content-range', `bytes */${size}`)
-        raw.setHeader('content-length', 0)
+        raw.setHeader(CONTENT_LENGTH, 0)
       }
       raw.end()
       return { bytes: 0, whole: false }
     }
     raw.statusCode = what.status
     raw.setHeader('content-type', type)
-    raw.setHeader('content-length', what.length)
+    raw.setHeader(CONTENT_LENGTH, what.length)
     if (what.status === 206)
       raw.setHeader('content-range', `bytes ${what.start}-${what.start + what.length - 1}/${size}`)
     if (request.method === 'HEAD' || what.length === 0) {

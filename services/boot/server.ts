@@ -20,9 +20,9 @@ import {
   type FileRefusal
 } from '../../src/decide/boot-file.ts'
 import { bootDelayed, sendingDelay } from '../../src/decide/boot-delay.ts'
-import { decideScript } from '../../src/decide/script.ts'
-import { loaderName } from '../../src/decide/tftp.ts'
 import { SCRIPT_NAME } from '../../src/decide/firmware/architectures.ts'
+import { decideScript, type Dialect } from '../../src/decide/script.ts'
+import { tftpName } from '../../src/decide/tftp-names.ts'
 import { parseMac, type Mac } from '../../src/wire/address.ts'
 import { listenStream, type ListenOptions } from '../listen.ts'
 import type { Apply } from '../store/apply.ts'
@@ -30,7 +30,7 @@ import type { Facts, MachineFacts } from '../store/facts.ts'
 import type { Store } from '../store/open.ts'
 import { createAdmission, USUAL_ADMISSION, type AdmissionLimits } from './admission.ts'
 import { createChunks, openOrNull } from './chunks.ts'
-import { createSender, imagePath, isSha256, type BootFiles, type Content } from './files.ts'
+import { CONTENT_LENGTH, createSender, imagePath, isSha256, type BootFiles, type Content } from './files.ts'
 
 /** Mounted beside our own routes: the agent's calls, the metadata. */
 export type Routes = (app: FastifyInstance) => Promise<void>
@@ -200,9 +200,8 @@ export function buildBoot(deps: BootDeps): FastifyInstance {
         store.commit(() => {
           // The node may be gone since.
           const { node, order } = facts.machineByIp(address)
-          apply(
-            fileServed({ node, order }, { protocol: 'http', name, bytes: sent.bytes, milliseconds }, now())
-          )
+          const detail = { protocol: 'http', name, bytes: sent.bytes, milliseconds } as const
+          apply(fileServed({ node, order }, detail, now()))
           const delay = segments && sendingDelay(segments.sent, segments.resent)
           apply(bootDelayed({ node, order }, 'http', delay, now()))
         })
@@ -211,33 +210,41 @@ export function buildBoot(deps: BootDeps): FastifyInstance {
     }
   }
 
-  function answerScript(
+  app.get('/boot/script', (request, reply) => {
+    const query = request.query as Record<string, unknown>
+    const mac = typeof query['mac'] === 'string' ? (parseMac(query['mac']) ?? null) : null
+    return script(request, reply, 'ipxe', mac)
+  })
+
+  function script(
     request: FastifyRequest,
     reply: FastifyReply,
+    dialect: Dialect,
     mac: Mac | null | undefined
   ): FastifyReply {
     const address = sourceAddress(request)
     const { machine, verdict } = store.commit(() => {
       const machine = facts.machineByIp(address)
-      const verdict = decideScript(mac, machine, settings, now())
-      apply(verdict.changes)
+      const verdict = decideScript(dialect, mac, machine, settings, now())
+      if (request.method !== 'HEAD') apply(verdict.changes)
       return { machine, verdict }
     })
-    const line = { client: address, node: label(machine) }
+    const line = { client: address, node: label(machine), dialect }
     if ('refuse' in verdict) {
       request.log.warn({ ...line, reason: verdict.reason }, 'script refused')
       return refuse(reply, verdict.refuse === 'stranger' ? 404 : 403, verdict.refuse, verdict.reason)
     }
     request.log.info({ ...line, plan: verdict.plan, reason: verdict.reason }, 'script served')
-    return reply.type('text/plain; charset=utf-8').header('cache-control', 'no-store').send(verdict.script)
+    const body = Buffer.from(verdict.script)
+    reply.hijack()
+    reply.raw.writeHead(200, {
+      'Content-Type': 'text/plain; charset=utf-8',
+      'Cache-Control': 'no-store',
+      [CONTENT_LENGTH]: body.length
+    })
+    reply.raw.end(request.method === 'HEAD' ? undefined : body)
+    return reply
   }
-
-  app.get('/boot/script', async (request, reply) => {
-    const { mac } = request.query as Record<string, unknown>
-    return answerScript(request, reply, typeof mac === 'string' ? (parseMac(mac) ?? null) : null)
-  })
-  // Where an iPXE that came by HTTP looks before it asks DHCP anything.
-  app.get(`/boot/loader/${SCRIPT_NAME}`, async (request, reply) => answerScript(request, reply, undefined))
 
   for (const file of ['kernel', 'ramdisk'] as const)
     app.get<{ Params: { sha256: string } }>(`/boot/${file}/:sha256`, (request, reply) =>
@@ -248,8 +255,13 @@ export function buildBoot(deps: BootDeps): FastifyInstance {
       })
     )
 
-  app.get<{ Params: { name: string } }>('/boot/loader/:name', (request, reply) => {
-    const name = loaderName(request.params.name)
+  /** What boot loaders look for beside themselves goes by the same names as by TFTP. */
+  function loader(request: FastifyRequest<{ Params: { '*': string } }>, reply: FastifyReply) {
+    const asked = tftpName(request.params['*'], sourceAddress(request), loaders)
+    if (asked.means === 'script' && asked.dialect !== 'pxelinux')
+      return script(request, reply, asked.dialect, asked.mac)
+    if (asked.means !== 'loader') return refuse(reply, 404, 'unknown-file', 'no such file')
+    const { name } = asked
     return answer(request, reply, name, { file: 'loader', name }, async () => {
       const loader = loaders.get(name)
       // UEFI HTTP boot tells what it got by this type (UEFI 2.10, 24.7.1).
@@ -257,7 +269,10 @@ export function buildBoot(deps: BootDeps): FastifyInstance {
         ? { content: { bytes: loader.bytes }, sha256: loader.sha256, type: 'application/efi' }
         : null
     })
-  })
+  }
+  app.get('/boot/loader/*', loader)
+  // GRUB's own folder, wherever it was loaded from.
+  app.get('/grub/*', loader)
 
   app.get<{ Params: { digest: string } }>('/images/:digest/manifest', (request, reply) => {
     const { digest } = request.params

@@ -74,6 +74,9 @@ const WORDS: { readonly [K in EventKind]: (detail: EventDetail[K]) => string } =
       ? `${client} came ${visits} times and got no further with ${from ?? 'nothing'}; now it is told ${to}`
       : `${client} came ${visits} times and got no further; it is told no boot file any more in this attempt`,
   'boot-delayed': ({ client, cause, evidence }) => `${client} is slow to boot: ${evidence}; ${DELAY[cause]}`,
+  'loader-silent': ({ loader, seconds, reason, next }) =>
+    `${loader} was fetched and nothing followed for ${span(seconds * 1000)}: ${reason}; ` +
+    (next ? `next is ${next}` : 'no other is left'),
   'foreign-dhcp': ({ state, servers }) => {
     const names = servers.map(({ address, mac, kind }) => `${address} (${mac ?? 'MAC unknown'}, ${kind})`)
     return state === 'seen'
@@ -84,8 +87,8 @@ const WORDS: { readonly [K in EventKind]: (detail: EventDetail[K]) => string } =
     `${name} served by ${protocol.toUpperCase()}: ${bytes(size)} in ${span(milliseconds)}`,
   'file-refused': ({ protocol, name, reason }) => `${name} refused by ${protocol.toUpperCase()}: ${reason}`,
   'script-served': ({ plan, reason }) => `boot script: ${plan} (${reason})`,
-  'agent-seen': ({ bootMode, interface: nic, disks, memoryMiB, clockSkewSeconds }) =>
-    `the ramdisk reports: ${bootMode.toUpperCase()}, ${disks} disk${disks === 1 ? '' : 's'}, ` +
+  'agent-seen': ({ bootMode, secureBoot, interface: nic, disks, memoryMiB, clockSkewSeconds }) =>
+    `the ramdisk reports: ${bootMode.toUpperCase()}${secureBoot ? ' with Secure Boot' : ''}, ${disks} disk${disks === 1 ? '' : 's'}, ` +
     `${memoryMiB} MiB memory${nic ? `, booted from ${nic}` : ''}` +
     (clockSkewSeconds !== null && Math.abs(clockSkewSeconds) > 5
       ? `, clock off by ${clockSkewSeconds} s`

@@ -9,7 +9,7 @@ import type { Act } from '../../src/decide/power-loop.ts'
 import type { Bmc, BootDeviceSetting } from '../../src/domain/bmc.ts'
 import type { Change } from '../../src/domain/change.ts'
 import { AppError } from '../../src/domain/error.ts'
-import type { Node } from '../../src/domain/node.ts'
+import { hardwareModelOf, type Node } from '../../src/domain/node.ts'
 import type { Order } from '../../src/domain/order.ts'
 import type { QuirkCard } from '../../src/domain/quirk-card.ts'
 import type { Logger } from 'pino'
@@ -102,6 +102,7 @@ export function startConductor(deps: ConductorDeps): Conductor {
       return { ...decided, order: order2, node: node2 }
     })
     if (!verdict) return now()
+    if (order.kind === 'manage' && seen && 'power' in seen) await learnModel(node)
     if (!verdict.act) return verdict.wakeAt
     const failed = await carryOut(verdict.node, verdict.order, verdict.act)
     if (!failed || closed) return verdict.wakeAt
@@ -114,6 +115,25 @@ export function startConductor(deps: ConductorDeps): Conductor {
       apply(decided.changes)
       tell(node3, decided.changes)
       return decided.wakeAt
+    })
+  }
+
+  /** Machines are alike in what they boot; which ones, the BMC knows before the first of them has booted. Doing without costs nothing. */
+  async function learnModel(node: Node): Promise<void> {
+    if (node.hardwareModel !== null) return
+    const fru = await deps
+      .bmc(node)
+      .product()
+      .catch((error: unknown) => {
+        if (error instanceof AppError) return null
+        throw error
+      })
+    const { manufacturer = null, 'product name': product = null } = fru?.product ?? fru?.board ?? {}
+    const hardwareModel = hardwareModelOf(manufacturer, product)
+    if (hardwareModel === null) return
+    store.commit(() => {
+      const current = facts.nodeByUuid(node.uuid)
+      if (current) apply([{ put: 'node', row: { ...current, hardwareModel } }])
     })
   }
 

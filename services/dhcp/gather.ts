@@ -25,7 +25,7 @@ export function gather(
   { facts, pool, stages, discovers, conflict, standDown }: GatherDeps
 ): DhcpFacts {
   const mac = request.chaddr
-  const common = { candidate: null, conflict: null, standDown: standDown() }
+  const common = { candidate: null, conflict: null, modelLoader: null, standDown: standDown() }
   if (facts.isEnrolled(mac)) {
     const { port, node, order, instance } = facts.machineByMac(mac)
     const ip = port?.reservedIp ?? null
@@ -38,7 +38,8 @@ export function gather(
       lease: ip === null ? null : facts.leaseByIp(ip),
       conflict: ip === null ? null : conflict(ip),
       stages: stages.get(mac) ?? null,
-      heard: discovers.get(mac) ?? null
+      heard: discovers.get(mac) ?? null,
+      modelLoader: facts.loaderOfModel(node?.hardwareModel ?? null)
     }
   }
   const stranger = {

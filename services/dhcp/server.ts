@@ -4,6 +4,7 @@
 import type { RemoteInfo, Socket } from 'node:dgram'
 import type { Logger } from 'pino'
 import type { Heard } from '../../src/decide/boot-delay.ts'
+import type { LoaderNames } from '../../src/decide/boot-file.ts'
 import { stagesAfter, type BootStages } from '../../src/decide/boot-stage.ts'
 import {
   decideDhcp,
@@ -31,6 +32,8 @@ import type { PacketRing } from './packet-ring.ts'
 
 export type DhcpDeps = {
   config: Pick<Config, 'network' | 'http'>
+  /** The boot loaders there are. */
+  loaders: LoaderNames
   store: Store
   facts: Facts
   apply: Apply
@@ -85,11 +88,15 @@ const EVERYBODY: Ip = '255.255.255.255'
 const UNREAD = 'no answer: no port with this MAC is enrolled'
 
 /** What decisions are told of us. */
-export function dhcpSettings({ network, http }: DhcpDeps['config']): DhcpSettings {
+export function dhcpSettings({
+  config: { network, http },
+  loaders
+}: Pick<DhcpDeps, 'config' | 'loaders'>): DhcpSettings {
   return {
     address: network.address,
     httpPort: http.port,
     subnets: network.subnets,
+    hasLoader: (name) => loaders.has(name),
     // It takes a packet socket, and so a capability that the service does not have; a client without an address that
     // cannot hear broadcasts has yet to be met (RFC 2131 4.1 allows them).
     unicastWithoutArp: false
@@ -99,7 +106,7 @@ export function dhcpSettings({ network, http }: DhcpDeps['config']): DhcpSetting
 /** Serves DHCP until `close`, which resolves when the sockets are closed. */
 export function startDhcp(deps: DhcpDeps): DhcpServer {
   const { config, store, facts, apply, now, leaseNow, sockets, wake, stages, ring } = deps
-  const settings = dhcpSettings(config)
+  const settings = dhcpSettings(deps)
   const { mode, probeConflicts } = config.network.dhcp
   const log = deps.log.child({ service: 'dhcp' })
   const counters: DhcpCounters = { received: 0, malformed: 0, answered: 0, ignored: 0, dropped: 0 }

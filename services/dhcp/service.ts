@@ -15,7 +15,7 @@ import { startDhcpWatch } from './watch.ts'
 
 export type DhcpServiceDeps = Pick<
   DhcpDeps,
-  'config' | 'store' | 'facts' | 'apply' | 'log' | 'now' | 'leaseNow' | 'wake'
+  'config' | 'loaders' | 'store' | 'facts' | 'apply' | 'log' | 'now' | 'leaseNow' | 'wake'
 > & {
   /** The link's own MAC. */
   mac: Mac
@@ -125,7 +125,7 @@ export function startDhcpService(deps: DhcpServiceDeps): DhcpService {
   const dryRun = createDryRun({
     facts,
     mode,
-    settings: dhcpSettings(config),
+    settings: dhcpSettings(deps),
     stages,
     conflict,
     standDown,

@@ -47,6 +47,12 @@ export function createFacts(store: Store) {
   const nodeByName = one<Node>('SELECT * FROM node WHERE name = ?')
   const allNodes = many<Node>('SELECT * FROM node ORDER BY created_at, rowid')
   const nodesByBmc = many<Node>(`SELECT * FROM node WHERE json_extract(driver_info, '$.ipmi_address') = ?`)
+  const loaderOfModel = db
+    .prepare(
+      `SELECT boot_loader FROM node WHERE hardware_model = ? AND boot_loader IS NOT NULL
+       ORDER BY updated_at DESC LIMIT 1`
+    )
+    .pluck()
   const portByMac = one<Port>('SELECT * FROM port WHERE address = ?')
   const portByUuid = one<Port>('SELECT * FROM port WHERE uuid = ?')
   const portByIp = one<Port>('SELECT * FROM port WHERE reserved_ip = ?')
@@ -118,6 +124,9 @@ export function createFacts(store: Store) {
     },
     /** By reserved address, as the metadata service needs it. */
     machineByIp: (ip: Ip): MachineFacts => machineOf(portByIp(ip)),
+    /** The boot loader that last worked for a machine of this hardware model; null: none is known. */
+    loaderOfModel: (model: string | null) =>
+      model === null ? null : ((loaderOfModel.get(model) as string | undefined) ?? null),
     nodeByUuid: (uuid: string) => unsealed(nodeByUuid(uuid)),
     nodeByName: (name: string) => unsealed(nodeByName(name)),
     /** The nodes whose BMC has this address (there may be several behind different ports). */

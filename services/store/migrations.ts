@@ -159,5 +159,11 @@ export const MIGRATIONS: readonly string[] = [
   -- The line is new: an order whose ramdisk has called is past it.
   UPDATE "order" SET ticks = json_set(ticks, '$."network-seen"', json_extract(ticks, '$."agent-seen"'))
     WHERE json_extract(ticks, '$."agent-seen"') IS NOT NULL;
+  `,
+  `
+  ALTER TABLE "order" ADD COLUMN loader_trial TEXT;
+  ALTER TABLE node ADD COLUMN boot_loader TEXT;
+  ALTER TABLE node ADD COLUMN hardware_model TEXT;
+  CREATE INDEX node_model ON node(hardware_model) WHERE boot_loader IS NOT NULL;
   `
 ]

@@ -17,6 +17,7 @@ const JSON_COLUMNS = new Set([
   'reading',
   'trouble',
   'progress',
+  'loader_trial',
   'failure',
   'detail'
 ])

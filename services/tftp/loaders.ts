@@ -12,36 +12,41 @@ export type Loaders = ReadonlyMap<string, Loader>
 const LARGEST = 64 * 2 ** 20
 
 /**
- * Every plain file directly in `folder` (names of letters, digits, `.`, `_`, `-`; hidden files are passed over). AppError `bad-config` when
- * there is none, when two differ only by case, or when one is too big to be a loader.
+ * Every plain file directly in one of `folders` (names of letters, digits, `.`, `_`, `-`; hidden files are passed over). AppError `bad-config`
+ * when a folder has none, when two files differ only by case or folder, or when one is too big to be a loader.
  */
-export function loadLoaders(folder: string): Loaders {
+export function loadLoaders(folders: readonly string[]): Loaders {
   const loaders = new Map<string, Loader>()
-  for (const file of list(folder)) {
-    if (!/^[A-Za-z0-9_-][A-Za-z0-9._-]*$/.test(file)) continue
-    const path = join(folder, file)
-    const stat = statSync(path)
-    if (!stat.isFile()) continue
-    if (stat.size > LARGEST)
+  for (const folder of folders) {
+    const before = loaders.size
+    for (const file of list(folder)) addLoader(loaders, folder, file)
+    if (loaders.size === before)
       throw new AppError(
         'bad-config',
-        `"boot.loaders": ${path} is larger than 64 MiB; only boot loaders belong there`
+        `"boot.loaders": ${folder} holds no boot loader; run image/ipxe/fetch and image/shim/fetch, or name the folders where they are`
       )
-    const name = file.toLowerCase()
-    if (loaders.has(name))
-      throw new AppError(
-        'bad-config',
-        `"boot.loaders": ${folder} has two files called ${name}, differing by case; keep one`
-      )
-    const bytes = shared(readFileSync(path))
-    loaders.set(name, { bytes, sha256: createHash('sha256').update(bytes).digest('hex') })
   }
-  if (loaders.size === 0)
+  return loaders
+}
+
+function addLoader(loaders: Map<string, Loader>, folder: string, file: string): void {
+  if (!/^[A-Za-z0-9_-][A-Za-z0-9._-]*$/.test(file)) return
+  const path = join(folder, file)
+  const stat = statSync(path)
+  if (!stat.isFile()) return
+  if (stat.size > LARGEST)
     throw new AppError(
       'bad-config',
-      `"boot.loaders": ${folder} holds no boot loader; run image/ipxe/build or name the folder where they are`
+      `"boot.loaders": ${path} is larger than 64 MiB; only boot loaders belong there`
     )
-  return loaders
+  const name = file.toLowerCase()
+  if (loaders.has(name))
+    throw new AppError(
+      'bad-config',
+      `"boot.loaders": there are two files called ${name}, whatever their case, one of them ${path}; keep one`
+    )
+  const bytes = shared(readFileSync(path))
+  loaders.set(name, { bytes, sha256: createHash('sha256').update(bytes).digest('hex') })
 }
 
 /** The same in memory that threads share: whoever serves it needs no copy. */

@@ -46,7 +46,7 @@ export type TftpDeps = {
 }
 
 /** Milliseconds. */
-const TELL_AFTER = 50
+const TELL_AFTER = 10
 /** An acknowledged transfer's request that comes again within this was doubled by the network; later, the client begins anew. */
 const DOUBLED = 1000
 

@@ -4,7 +4,7 @@
 import type { Change } from '../domain/change.ts'
 import type { Image } from '../domain/image.ts'
 import type { Disk, Inventory } from '../domain/inventory.ts'
-import type { Node, Port } from '../domain/node.ts'
+import { hardwareModelOf, type Node, type Port } from '../domain/node.ts'
 import { nextMilestone, type Failure, type Order, type Progress } from '../domain/order.ts'
 import type { OrderLimits } from './order-deadline.ts'
 import { failAttempt } from './order-end.ts'
@@ -60,12 +60,15 @@ export function agentHello(
 ): AgentVerdict<Task> {
   const ended = over(order, token)
   if (ended) return ended
-  const changes: Change[] = [{ put: 'node', row: { ...node, inventory, updatedAt: now } }]
-  const seenNode: Node = { ...node, inventory, updatedAt: now }
+  const bootLoader = order.loaderTrial?.worked ?? node.bootLoader
+  const hardwareModel = node.hardwareModel ?? hardwareModelOf(inventory.vendor, inventory.model)
+  const seenNode: Node = { ...node, inventory, bootLoader, hardwareModel, updatedAt: now }
+  const changes: Change[] = [{ put: 'node', row: seenNode }]
   const clock = inventory.clock === null ? NaN : Date.parse(inventory.clock)
   changes.push(
     orderEvent(order, now, 'agent-seen', 'agent', {
       bootMode: inventory.bootMode,
+      secureBoot: inventory.secureBoot,
       interface: inventory.bootInterface,
       disks: inventory.disks.length,
       memoryMiB: inventory.memoryMiB,

@@ -7,6 +7,7 @@ import type { Image } from '../domain/image.ts'
 import type { CpuArch, Node, Port } from '../domain/node.ts'
 import type { Order } from '../domain/order.ts'
 import { bootPlan } from './gate.ts'
+import { loaderFetched } from './loader-ladder.ts'
 
 /** What is known of the machine that asks; all null for a stranger. */
 export type BootFacts = {
@@ -80,13 +81,16 @@ export function machineEvent<K extends EventKind>(
   return [{ event: { kind, at, nodeUuid: node.uuid, orderId, subject, detail } } as Change]
 }
 
-/** The line in the timeline for a file that went out whole. */
+/** A file went out whole: its line in the timeline, and if it is a boot loader, something has to follow now. */
 export function fileServed(
   facts: Pick<BootFacts, 'node' | 'order'>,
   detail: EventDetail['file-served'],
   now: number
 ): Change[] {
-  return machineEvent(facts, now, 'file-served', `${detail.protocol}:${detail.name}`, detail)
+  return [
+    ...machineEvent(facts, now, 'file-served', `${detail.protocol}:${detail.name}`, detail),
+    ...loaderFetched(facts.order, detail.name, now)
+  ]
 }
 
 /**

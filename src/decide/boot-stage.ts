@@ -9,6 +9,8 @@ import type { FirmwareName } from './firmware.ts'
 export type BootStages = {
   orderId: string
   attempt: number
+  /** Loaders that had been silent by then: with the next one all begins anew. */
+  silent: number
   visits: Readonly<Partial<Record<FirmwareName, number>>>
   /** The transaction that was counted last: a repeated packet is no visit. */
   xid: number
@@ -25,12 +27,23 @@ const RANK: Readonly<Record<FirmwareName, number>> = {
   system: 3
 }
 
+/** Whether it is firmware that asks: whatever of ours it was told before has come to nothing. */
+export function isFirmware(name: FirmwareName): boolean {
+  return RANK[name] === 0
+}
+
 /** A boot file is tried so often before the next one. */
 const TRIES = 2
 /** So many boot files a stage and attempt, then no more: the next attempt starts anew. */
 export const MOST_VISITS = 8
 
-type Attempt = Pick<Order, 'id' | 'attempt'>
+type Attempt = Pick<Order, 'id' | 'attempt' | 'loaderTrial'>
+
+const silentOf = ({ loaderTrial }: Attempt) => loaderTrial?.silent.length ?? 0
+
+function isOf(stages: BootStages | null, order: Attempt): stages is BootStages {
+  return stages?.orderId === order.id && stages.attempt === order.attempt && stages.silent === silentOf(order)
+}
 
 /** Visits before this one. */
 export function visitsBefore(
@@ -39,7 +52,7 @@ export function visitsBefore(
   firmware: FirmwareName,
   xid: number
 ): number {
-  if (!stages || stages.orderId !== order.id || stages.attempt !== order.attempt) return 0
+  if (!isOf(stages, order)) return 0
   const visits = stages.visits[firmware] ?? 0
   return stages.xid === xid && visits > 0 ? visits - 1 : visits
 }
@@ -52,13 +65,13 @@ export function stagesAfter(
   xid: number,
   gotFile: boolean
 ): BootStages {
-  const same = stages?.orderId === order.id && stages.attempt === order.attempt
+  const same = isOf(stages, order)
   if (same && stages.xid === xid) return stages
   const visits: Partial<Record<FirmwareName, number>> = {}
   for (const [name, count] of Object.entries(same ? stages.visits : {}) as [FirmwareName, number][])
     if (RANK[name] >= RANK[firmware]) visits[name] = count
   if (gotFile) visits[firmware] = (visits[firmware] ?? 0) + 1
-  return { orderId: order.id, attempt: order.attempt, visits, xid }
+  return { orderId: order.id, attempt: order.attempt, silent: silentOf(order), visits, xid }
 }
 
 /** Which of `count` boot files this visit gets; null: none any more. The last one is what is left until there is none. */

@@ -13,13 +13,14 @@ import type { Ip, Mac } from '../wire/address.ts'
 import { BROADCAST_FLAG, NO_ADDRESS, type DhcpMessage } from '../wire/dhcp.ts'
 import type { MessageType } from '../wire/dhcp-options.ts'
 import { bootDelayed, discoverDelay, type Heard } from './boot-delay.ts'
-import { choiceOf, MOST_VISITS, visitsBefore, type BootStages } from './boot-stage.ts'
+import { choiceOf, isFirmware, MOST_VISITS, visitsBefore, type BootStages } from './boot-stage.ts'
 import { dhcpDestination, type DhcpDestination } from './dhcp-destination.ts'
 import { contains, type DhcpPlace } from './dhcp-place.ts'
 import { echoed, emptyReply, leaseTimes, networkOptions } from './dhcp-reply.ts'
 import { bootPlace, firmwareOf, type Firmware, type FirmwareName } from './firmware.ts'
 import { wrongProcessor, type Client } from './firmware/client.ts'
 import { bootPlan } from './gate.ts'
+import { loaderFollowed, loaderLadder, loaderSilence } from './loader-ladder.ts'
 import { readNetworkOptions } from './network-options.ts'
 
 /** What is known of the sender of a packet; `port`, `node`, `order` and `instance` are null for a stranger. */
@@ -41,6 +42,8 @@ export type DhcpFacts = {
   stages: BootStages | null
   /** Its last DISCOVER; a hint. */
   heard: Heard | null
+  /** The boot loader that last worked for a machine of the same hardware model; null: none is known. */
+  modelLoader: string | null
 }
 
 export type DhcpSettings = {
@@ -48,6 +51,8 @@ export type DhcpSettings = {
   address: Ip
   httpPort: number
   subnets: readonly Subnet[]
+  /** Whether we have a boot loader. */
+  hasLoader(this: void, name: string): boolean
   /** Whether answers can be addressed to a MAC whose address does not answer ARP yet. */
   unicastWithoutArp: boolean
 }
@@ -370,7 +375,7 @@ export function ignored(
   return { ignore, reason, client: firmware.name, changes: [...changes, ...noted] }
 }
 
-export function event<K extends 'dhcp-answered' | 'dhcp-ignored' | 'boot-file-changed'>(
+export function event<K extends 'dhcp-answered' | 'dhcp-ignored' | 'boot-file-changed' | 'loader-silent'>(
   { node, order, time }: Pick<DhcpCase, 'node' | 'order' | 'time'>,
   kind: K,
   subject: string,
@@ -474,14 +479,19 @@ export function bootFileFor(asked: DhcpCase): {
   reason: string
   changes: Change[]
 } {
-  const { firmware, client, settings, plan, node, order, stages, request } = asked
+  const { firmware, client, settings, plan, stages, request, node, modelLoader, time } = asked
   const none = (reason: string, leave: boolean) => ({ file: null, leave, reason, changes: [] })
-  if (plan.boot !== 'ramdisk' || !order) return none(plan.reason, true)
-  const wrong = node && wrongProcessor(client, node)
+  if (plan.boot !== 'ramdisk' || !asked.order || !node) return none(plan.reason, true)
+  const wrong = wrongProcessor(client, node)
   if (wrong) return none(wrong, true)
+  const silence = isFirmware(firmware.name) ? loaderSilence(asked.order.loaderTrial, time.now) : null
+  const order = silence ? { ...asked.order, loaderTrial: silence.trial } : asked.order
   const base = `http://${settings.address}${settings.httpPort === 80 ? '' : `:${settings.httpPort}`}`
+  const place = bootPlace(base, firmware.name, client, (loaders) =>
+    loaderLadder(loaders.filter(settings.hasLoader), node, modelLoader, order.loaderTrial)
+  )
   const found: NamedFile[] = []
-  for (const file of firmware.bootFiles(client, bootPlace(base, firmware.name, client))) {
+  for (const file of firmware.bootFiles(client, place)) {
     if ('none' in file) return none(file.none, false)
     found.push(file.by === 'http' ? { by: 'http', text: file.url } : { by: 'tftp', text: file.name })
   }
@@ -489,15 +499,20 @@ export function bootFileFor(asked: DhcpCase): {
   const choice = choiceOf(visits, found.length)
   const file = choice === null ? null : (found[choice] as NamedFile)
   const before = visits === 0 ? choice : choiceOf(visits - 1, found.length)
-  const changes =
-    before === choice
+  const changes = silence
+    ? [{ put: 'order', row: order } as const, ...silent(asked, silence, file)]
+    : isFirmware(firmware.name)
       ? []
-      : event(asked, 'boot-file-changed', firmware.name, {
-          client: firmware.name,
-          visits,
-          from: before === null ? null : (found[before]?.text ?? null),
-          to: file?.text ?? null
-        })
+      : loaderFollowed(order)
+  if (before !== choice)
+    changes.push(
+      ...event(asked, 'boot-file-changed', firmware.name, {
+        client: firmware.name,
+        visits,
+        from: before === null ? null : (found[before]?.text ?? null),
+        to: file?.text ?? null
+      })
+    )
   if (!file)
     return {
       file,
@@ -507,6 +522,15 @@ export function bootFileFor(asked: DhcpCase): {
     }
   const again = visits === 0 ? '' : `, visit ${visits + 1} of this stage`
   return { file, leave: false, reason: `${plan.reason}${again}`, changes }
+}
+
+/** The line in the timeline for a loader that came to nothing. */
+function silent(
+  asked: DhcpCase,
+  { loader, seconds, reason }: NonNullable<ReturnType<typeof loaderSilence>>,
+  next: NamedFile | null
+): Change[] {
+  return event(asked, 'loader-silent', loader, { loader, seconds, reason, next: next?.text ?? null })
 }
 
 /** The BOOTP fields: many ROMs read only these; a name that is too long for one stands in option 67 alone. */

@@ -93,6 +93,8 @@ export function newNode(body: Readonly<Record<string, unknown>>, uuid: string, n
     maintenance: false,
     maintenanceReason: null,
     inventory: null,
+    bootLoader: null,
+    hardwareModel: null,
     provisionUpdatedAt: null,
     createdAt: now,
     updatedAt: null

@@ -17,7 +17,12 @@ export type BootFile =
   { by: 'tftp'; name: Loader | typeof SCRIPT_NAME } | { by: 'http'; url: string } | { none: string }
 
 /** Addresses of our own boot files, for one client. */
-export type BootPlace = { scriptUrl: string; loaderUrl(loader: Loader): string }
+export type BootPlace = {
+  scriptUrl: string
+  loaderUrl(loader: Loader): string
+  /** The loaders of an architecture, in the order for this machine. */
+  ladder(loaders: readonly Loader[]): readonly Loader[]
+}
 
 export type Firmware = {
   name: FirmwareName
@@ -39,13 +44,19 @@ export function firmwareOf(message: DhcpMessage): { firmware: Firmware; client: 
 }
 
 /** Our boot files as one client is to be told of them. `base` is `http://ADDRESS[:PORT]`. */
-export function bootPlace(base: string, firmware: FirmwareName, client: Client): BootPlace {
+export function bootPlace(
+  base: string,
+  firmware: FirmwareName,
+  client: Client,
+  ladder: BootPlace['ladder']
+): BootPlace {
   const query = [`mac=${client.mac}`]
   if (client.guid) query.push(`uuid=${client.guid}`)
   query.push(`client=${firmware}`)
   if (client.arch !== null) query.push(`arch=${client.arch}`)
   return {
     scriptUrl: `${base}/boot/script?${query.join('&')}`,
-    loaderUrl: (loader) => `${base}/boot/loader/${loader}`
+    loaderUrl: (loader) => `${base}/boot/loader/${loader}`,
+    ladder
   }
 }

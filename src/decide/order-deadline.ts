@@ -1,6 +1,7 @@
 // How long an order waits for its next line, and what is said when nothing came of it.
 
 import type { Failure, Milestone, Order } from '../domain/order.ts'
+import { LOADER_SECONDS, silenceEnds, silenceWords } from './loader-ladder.ts'
 import { isSoft, type PowerLimits } from './power-loop.ts'
 
 /** How patient orders are. Seconds. */
@@ -27,7 +28,8 @@ export function deadline(order: Order, next: Milestone, limits: OrderLimits): nu
   const since = Math.max(order.attemptStartedAt, ...Object.values(order.ticks))
   if (next === 'image-written')
     return Math.max(since, order.progress?.at ?? 0) + limits.writeStallSeconds * 1000
-  return since + patience(order, next, limits) * 1000
+  const end = since + patience(order, next, limits) * 1000
+  return next === 'agent-seen' ? Math.min(end, silenceEnds(order) ?? Infinity) : end
 }
 
 function patience(order: Order, next: Exclude<Milestone, 'image-written'>, limits: OrderLimits): number {
@@ -78,7 +80,7 @@ function told(order: Order, next: Milestone, limits: OrderLimits): { code: strin
     case 'network-seen':
       return unseen(order, limits)
     case 'agent-seen':
-      return timeout(
+      return silentLoader(order) ?? timeout(
         `the deploy ramdisk did not call within ${limits.agentSeconds} s of the machine's first DHCP packet; the timeline shows how far it came (loader but no script: firmware)`
       )
     case 'image-written':
@@ -90,6 +92,13 @@ function told(order: Order, next: Milestone, limits: OrderLimits): { code: strin
         `the installed system gave no sign of life within ${limits.instanceSeconds} s; look at its console: boot order, boot loader, network configuration`
       )
   }
+}
+
+function silentLoader(order: Order): { code: string; message: string } | null {
+  const loader = silenceEnds(order) !== null && order.loaderTrial?.fetched?.loader
+  if (!loader) return null
+  const message = `${loader} was fetched and nothing followed for ${LOADER_SECONDS} s: ${silenceWords(loader)}`
+  return { code: 'loader-silent', message }
 }
 
 /** The machine was on, and nothing was heard of it: the likeliest reason first. */

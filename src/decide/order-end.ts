@@ -5,6 +5,7 @@ import type { Node, StableState } from '../domain/node.ts'
 import type { Failure, Order } from '../domain/order.ts'
 import type { OrderLimits } from './order-deadline.ts'
 import { orderEvent } from './order-event.ts'
+import { loadersInVain } from './loader-ladder.ts'
 import { isSoft } from './power-loop.ts'
 
 /** What a turn comes to when there is nothing to ask of the BMC. */
@@ -34,7 +35,7 @@ export function retryOrEnd(
   now: number,
   token: string
 ): Ending {
-  if (order.attempt >= limits.attempts || ONCE.has(order.kind) || isSoft(order.kind))
+  if (order.attempt >= limits.attempts + loadersInVain(order) || ONCE.has(order.kind) || isSoft(order.kind))
     return ended(changes, order, node, why)
   const attempt = order.attempt + 1
   const notBefore = now + Math.min(300, 15 * 2 ** (attempt - 2)) * 1000

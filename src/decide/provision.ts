@@ -301,6 +301,7 @@ function startOrder(
     softSeconds: what.softSeconds ?? null,
     trouble: null,
     progress: null,
+    loaderTrial: null,
     failure: null,
     createdAt: now,
     finishedAt: null

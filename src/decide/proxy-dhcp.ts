@@ -91,7 +91,8 @@ export function decideProxyDhcp(
     reason,
     changes: [
       ...seen,
-      ...(answer === 'ack' ? tried : []),
+      // Who takes the file that an offer names sends us nothing more (discovery control 8).
+      ...tried,
       ...event(asked, 'dhcp-answered', `${answer} ${firmware.name}`, detail)
     ]
   }

@@ -1,18 +1,23 @@
-// The machine's own iPXE script: into the ramdisk when the gate says so, else on to the next boot device.
+// The machine's own script, in the words of the program that asks: into the ramdisk when the gate says so, else on to the next boot device.
 
 import type { BootPlan } from '../domain/boot.ts'
 import type { Change } from '../domain/change.ts'
-import { encodeIpxe, type IpxeCommand } from '../wire/ipxe.ts'
 import type { Mac } from '../wire/address.ts'
 import { cpuArch, type Node } from '../domain/node.ts'
+import { encodeGrub, type GrubCommand } from '../wire/grub.ts'
+import { encodeIpxe, type IpxeCommand } from '../wire/ipxe.ts'
 import { machineEvent, printable, type BootFacts, type BootSettings } from './boot-file.ts'
 import { bootPlan } from './gate.ts'
+import { loaderFollowed } from './loader-ladder.ts'
 
 /** The ramdisk's name inside the machine: UEFI finds it by the kernel's `initrd=`. */
 const RAMDISK_NAME = 'ramdisk.img'
 /** A switch port that is still blocked, or a server that restarts, is back within this: 20 × 6 s. */
 const TRIES = 20
 const PAUSE_SECONDS = 6
+
+/** The programs that we have words for. */
+export type Dialect = 'ipxe' | 'grub'
 
 export type ScriptVerdict =
   | { script: string; plan: BootPlan['boot']; reason: string; changes: Change[] }
@@ -24,12 +29,13 @@ export type ScriptVerdict =
  * (TFTP): whoever asks for another machine's script gets nothing, since a script carries its attempt's token.
  */
 export function decideScript(
+  dialect: Dialect,
   mac: Mac | null | undefined,
   facts: BootFacts,
   settings: BootSettings,
   now: number
 ): ScriptVerdict {
-  const { node, port } = facts
+  const { node, port, order } = facts
   if (!node || !port)
     return { refuse: 'stranger', reason: 'this address is not an enrolled machine', changes: [] }
   if (mac !== undefined && mac !== port.address)
@@ -39,23 +45,29 @@ export function decideScript(
       changes: []
     }
   const plan = planFor(facts, node, settings)
-  const commands = 'files' in plan ? ramdisk(port.address, plan, settings) : nextDevice(plan.reason)
+  const served = machineEvent(facts, now, 'script-served', plan.boot, {
+    plan: plan.boot,
+    reason: plan.reason
+  })
   return {
-    script: encodeIpxe(commands),
+    script: WRITERS[dialect](plan, port.address, settings),
     plan: plan.boot,
     reason: plan.reason,
-    changes: machineEvent(facts, now, 'script-served', plan.boot, { plan: plan.boot, reason: plan.reason })
+    changes: [...served, ...(plan.boot === 'ramdisk' && order ? loaderFollowed(order) : [])]
   }
 }
 
+/** What is booted: the files are those of the machine's architecture. */
 type RamdiskPlan = Extract<BootPlan, { boot: 'ramdisk' }> & { files: { kernel: string; ramdisk: string } }
+
+type ScriptPlan = RamdiskPlan | Exclude<BootPlan, { boot: 'ramdisk' }>
 
 /** The gate's answer, with the files for this architecture. Without them there is nothing to boot. */
 function planFor(
   facts: BootFacts,
   node: Node,
   { ramdisks }: BootSettings
-): RamdiskPlan | Exclude<BootPlan, { boot: 'ramdisk' }> {
+): ScriptPlan {
   const plan = bootPlan(facts)
   if (plan.boot !== 'ramdisk') return plan
   const arch = cpuArch(node)
@@ -65,40 +77,80 @@ function planFor(
   return { boot: 'nothing', reason: `no deploy ramdisk for ${named}: see boot in the configuration` }
 }
 
-function ramdisk(mac: Mac, { token, files }: RamdiskPlan, settings: BootSettings): IpxeCommand[] {
-  const { url, console, kernelArguments } = settings
-  return [
+type Writer = (plan: ScriptPlan, mac: Mac, settings: BootSettings) => string
+
+const GIVING_UP = 'Seedling: giving up: the next boot device follows'
+const nothingToDo = (reason: string) =>
+  `Seedling: nothing to do here (${reason}): the next boot device follows`
+
+const ipxe: Writer = (plan, mac, settings) => {
+  if (plan.boot !== 'ramdisk')
+    return encodeIpxe([
+      { do: 'echo', text: nothingToDo(plan.reason) },
+      { do: 'exit', status: 1 }
+    ])
+  const { kernel, ramdisk } = urls(plan, settings)
+  const commands: IpxeCommand[] = [
     {
-      do: 'retry',
-      times: TRIES,
-      pauseSeconds: PAUSE_SECONDS,
-      commands: [
-        {
-          do: 'kernel',
-          url: `${url}/boot/kernel/${files.kernel}`,
-          name: 'vmlinuz',
-          arguments: [
-            `initrd=${RAMDISK_NAME}`,
-            // Hardware type 1 (Ethernet), then the MAC: what PXELINUX's IPAPPEND 2 writes, which ramdisks understand.
-            `BOOTIF=01-${mac.replaceAll(':', '-')}`,
-            `seedling.url=${url}`,
-            `seedling.token=${token}`,
-            ...console.map((name) => `console=${name}`),
-            ...kernelArguments
-          ]
-        },
-        { do: 'initrd', url: `${url}/boot/ramdisk/${files.ramdisk}`, name: RAMDISK_NAME },
-        { do: 'boot' }
-      ]
+      do: 'kernel',
+      url: kernel,
+      name: 'vmlinuz',
+      arguments: [`initrd=${RAMDISK_NAME}`, ...kernelArguments(mac, plan.token, settings)]
     },
-    { do: 'echo', text: 'Seedling: giving up: the next boot device follows' },
-    { do: 'exit', status: 1 }
+    { do: 'initrd', url: ramdisk, name: RAMDISK_NAME },
+    { do: 'boot' }
   ]
+  return encodeIpxe([
+    { do: 'retry', times: TRIES, pauseSeconds: PAUSE_SECONDS, commands },
+    { do: 'echo', text: GIVING_UP },
+    { do: 'exit', status: 1 }
+  ])
 }
 
-function nextDevice(reason: string): IpxeCommand[] {
+/** Where the installed system may have its loader; Debian's GRUB cannot tell firmware to go on to the disk, so it goes there itself. */
+const DISK_LOADERS = [
+  '/EFI/debian/shimx64.efi',
+  '/EFI/ubuntu/shimx64.efi',
+  '/EFI/redhat/shimx64.efi',
+  '/EFI/centos/shimx64.efi',
+  '/EFI/rocky/shimx64.efi',
+  '/EFI/almalinux/shimx64.efi',
+  '/EFI/fedora/shimx64.efi',
+  '/EFI/opensuse/shim.efi',
+  '/EFI/sles/shim.efi',
+  '/EFI/BOOT/BOOTX64.EFI'
+]
+const GRUB_LEAVES: readonly GrubCommand[] = [{ do: 'chainload', paths: DISK_LOADERS }, { do: 'exit' }]
+
+const grub: Writer = (plan, mac, settings) => {
+  if (plan.boot !== 'ramdisk')
+    return encodeGrub([{ do: 'echo', text: nothingToDo(plan.reason) }, ...GRUB_LEAVES])
+  const { kernel, ramdisk } = urls(plan, settings)
+  const commands: GrubCommand[] = [
+    { do: 'linux', url: kernel, arguments: kernelArguments(mac, plan.token, settings) },
+    { do: 'initrd', url: ramdisk },
+    { do: 'boot' }
+  ]
+  return encodeGrub([
+    { do: 'retry', times: TRIES, pauseSeconds: PAUSE_SECONDS, commands },
+    { do: 'echo', text: GIVING_UP },
+    ...GRUB_LEAVES
+  ])
+}
+
+const WRITERS: Readonly<Record<Dialect, Writer>> = { ipxe, grub }
+
+function urls({ files }: RamdiskPlan, { url }: BootSettings): { kernel: string; ramdisk: string } {
+  return { kernel: `${url}/boot/kernel/${files.kernel}`, ramdisk: `${url}/boot/ramdisk/${files.ramdisk}` }
+}
+
+function kernelArguments(mac: Mac, token: string, { url, console, kernelArguments }: BootSettings): string[] {
   return [
-    { do: 'echo', text: `Seedling: nothing to do here (${reason}): the next boot device follows` },
-    { do: 'exit', status: 1 }
+    // Hardware type 1 (Ethernet), then the MAC: what PXELINUX's IPAPPEND 2 writes, which ramdisks understand.
+    `BOOTIF=01-${mac.replaceAll(':', '-')}`,
+    `seedling.url=${url}`,
+    `seedling.token=${token}`,
+    ...console.map((name) => `console=${name}`),
+    ...kernelArguments
   ]
 }

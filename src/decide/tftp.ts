@@ -13,7 +13,6 @@ import {
   type FileRefusal,
   type LoaderNames
 } from './boot-file.ts'
-import { SCRIPT_NAME } from './firmware/architectures.ts'
 import { decideScript } from './script.ts'
 import { tftpName } from './tftp-names.ts'
 import { USUAL_MTU } from './tftp-transfer.ts'
@@ -70,10 +69,10 @@ export function decideTftp(
       message: 'no such file',
       changes: []
     }
-  if (asked.means === 'script' && asked.dialect === 'ipxe') {
-    const verdict = decideScript(asked.mac, facts, settings, now)
+  if (asked.means === 'script' && asked.dialect !== 'pxelinux') {
+    const verdict = decideScript(asked.dialect, asked.mac, facts, settings, now)
     if ('refuse' in verdict) return refuse('stranger', TFTP_ERROR.access, verdict.reason, 'not enrolled')
-    return { serve: 'text', name: SCRIPT_NAME, text: verdict.script, changes: verdict.changes }
+    return { serve: 'text', name: loaderName(request.file), text: verdict.script, changes: verdict.changes }
   }
   // The gate before the name: a stranger learns nothing of what there is.
   const name = asked.means === 'loader' ? asked.name : loaderName(request.file)

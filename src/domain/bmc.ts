@@ -55,6 +55,8 @@ export type Bmc = {
   /** Presses the power button for the operating system, which may take its time or not listen. */
   softOff(): Promise<void>
   bootDevice(): Promise<BootDeviceSetting>
+  /** What FRU 0, the machine itself, says that it is; null: there is none. */
+  product(): Promise<FruReport | null>
   /** Sets the override and reads it back; answers what the BMC then says. */
   setBootDevice(
     device: BootDevice,

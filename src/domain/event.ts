@@ -35,12 +35,15 @@ export type EventDetail = {
   'boot-file-changed': { client: string; visits: number; from: string | null; to: string | null }
   /** `client`: the program that was kept waiting. */
   'boot-delayed': { client: string; cause: BootDelayCause; evidence: string }
+  /** A boot loader was fetched whole and nothing followed, so another one is tried. */
+  'loader-silent': { loader: string; seconds: number; reason: string; next: string | null }
   'foreign-dhcp': { state: 'seen' | 'gone'; servers: { address: string; mac: string | null; kind: string }[] }
   'file-served': { protocol: 'tftp' | 'http'; name: string; bytes: number; milliseconds: number }
   'file-refused': { protocol: 'tftp' | 'http'; name: string; reason: string }
   'script-served': { plan: string; reason: string }
   'agent-seen': {
     bootMode: string
+    secureBoot: boolean
     interface: string | null
     disks: number
     memoryMiB: number

@@ -39,6 +39,10 @@ export type Node = {
   maintenanceReason: string | null
   /** What the ramdisk last reported. */
   inventory: Inventory | null
+  /** The boot loader of ours that last led to the ramdisk; null: none did, or firmware and ROM needed none. */
+  bootLoader: string | null
+  /** Maker and product, by which machines are alike: as the BMC's FRU tells, else SMBIOS; null: neither has told yet. Set once. */
+  hardwareModel: string | null
   provisionUpdatedAt: number | null
   createdAt: number
   updatedAt: number | null
@@ -91,4 +95,16 @@ export function bootMode(node: Pick<Node, 'properties' | 'inventory'>): 'bios' |
   const told = capabilities(node)['boot_mode']
   if (told === 'bios' || told === 'uefi') return told
   return node.inventory?.bootMode ?? 'uefi'
+}
+
+/** Maker and product as one name; null when the product is not told, or is what makers leave in who never filled it in. */
+export function hardwareModelOf(vendor: string | null, product: string | null): string | null {
+  const clean = (text: string | null) => text?.trim().replace(/\s+/g, ' ') ?? ''
+  const name = clean(product)
+  if (
+    name === '' ||
+    /^(to be filled.*|default string|system product name|not specified|none|n\/?a|unknown)$/i.test(name)
+  )
+    return null
+  return `${clean(vendor)} ${name}`.trim()
 }

@@ -70,6 +70,18 @@ export type Asked = {
 /** The BMC's latest readings of power, as far back as they agree. */
 export type PowerReading = { power: PowerState; since: number; at: number; count: number }
 
+/** How the boot loaders of our own fared in one order (src/decide/loader-ladder.ts). */
+export type LoaderTrial = {
+  /** Fetched whole, and nothing has followed yet. */
+  fetched: { loader: string; at: number } | null
+  /** The last one that something followed. */
+  worked: string | null
+  /** Fetched whole, and the firmware asked again or nothing came at all. */
+  silent: readonly string[]
+  /** One of them came back so soon that the firmware cannot have started it. */
+  refused: boolean
+}
+
 export type Order = {
   id: string
   kind: OrderKind
@@ -94,6 +106,8 @@ export type Order = {
   /** The last trouble with the BMC in this attempt. */
   trouble: { code: string; message: string; count: number } | null
   progress: Progress | null
+  /** Null: the machine has fetched no boot loader from us yet. Kept over the attempts. */
+  loaderTrial: LoaderTrial | null
   failure: Failure | null
   createdAt: number
   finishedAt: number | null

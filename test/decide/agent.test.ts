@@ -62,6 +62,28 @@ t.test('the right machine gets its task', async (t) => {
   )
 })
 
+t.test('what the machine is, and which loader led here, is remembered', async (t) => {
+  const nodeOf = (
+    given: Partial<AgentFacts>,
+    inventory = anInventory({ vendor: 'Dell Inc.', model: 'PowerEdge R740' })
+  ) =>
+    hello(facts(given), inventory).changes.flatMap((change) =>
+      'put' in change && change.put === 'node' ? [change.row] : []
+    )[0]
+  const trial = { fetched: null, worked: 'shimx64.efi', silent: ['snponly.efi'], refused: true }
+  t.match(nodeOf({ order: anOrder({ ticks: { 'powered-off': NOW }, loaderTrial: trial }) }), {
+    hardwareModel: 'Dell Inc. PowerEdge R740',
+    bootLoader: 'shimx64.efi'
+  })
+  const known = aNode({ hardwareModel: 'DELL R740', bootLoader: 'snponly.efi' })
+  t.match(
+    nodeOf({ node: known }),
+    { hardwareModel: 'DELL R740', bootLoader: 'snponly.efi' },
+    'set once; no loader was needed'
+  )
+  t.match(nodeOf({}, anInventory({ model: 'To Be Filled By O.E.M.' })), { hardwareModel: null })
+})
+
 t.test('the same call again gets the same task and ticks nothing twice', async (t) => {
   const verdict = hello(facts({ order: anOrder({ ticks: writing }) }))
   t.match(verdict, { answer: { task: 'deploy' } })

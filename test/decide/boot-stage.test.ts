@@ -8,7 +8,7 @@ import {
 } from '../../src/decide/boot-stage.ts'
 import type { FirmwareName } from '../../src/decide/firmware.ts'
 
-const order = { id: 'o1', attempt: 1 }
+const order = { id: 'o1', attempt: 1, loaderTrial: null }
 
 /** The visits counted after a machine was acknowledged at these stages, each in a transaction of its own. */
 function after(...stages: FirmwareName[]): BootStages | null {
@@ -41,9 +41,9 @@ t.test('a repeated packet is no visit, and gets the answer it got', async (t) =>
 
 t.test('another attempt, or another order, starts anew', async (t) => {
   const state = after('ipxe', 'ipxe', 'ipxe')
-  t.equal(visitsBefore(state, { id: 'o1', attempt: 2 }, 'ipxe', NEW_XID), 0)
-  t.equal(visitsBefore(state, { id: 'o2', attempt: 1 }, 'ipxe', NEW_XID), 0)
-  t.same(stagesAfter(state, { id: 'o1', attempt: 2 }, 'ipxe', NEW_XID, true).visits, { ipxe: 1 })
+  t.equal(visitsBefore(state, { ...order, attempt: 2 }, 'ipxe', NEW_XID), 0)
+  t.equal(visitsBefore(state, { ...order, id: 'o2' }, 'ipxe', NEW_XID), 0)
+  t.same(stagesAfter(state, { ...order, attempt: 2 }, 'ipxe', NEW_XID, true).visits, { ipxe: 1 })
 })
 
 t.test('the third visit gets the next file, and the ninth none', async (t) => {

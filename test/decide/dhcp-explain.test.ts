@@ -47,9 +47,13 @@ function explain(given: Given): DhcpExplanation {
     standDown: null,
     stages: null,
     heard: null,
+    modelLoader: null,
     ...known
   }
-  const settings: DhcpSettings = { address: US, httpPort: 80, subnets, unicastWithoutArp: false }
+  const settings: DhcpSettings = {
+    ...{ address: US, httpPort: 80, subnets },
+    ...{ hasLoader: () => true, unicastWithoutArp: false }
+  }
   const time = { now: NOW, leaseNow: NOW }
   const dryRun = (request: DhcpMessage): DhcpVerdict => {
     const place = placeOf(request, settings)

@@ -47,6 +47,7 @@ const settings: DhcpSettings = {
   address: US,
   httpPort: 80,
   subnets: [near, far, open],
+  hasLoader: () => true,
   unicastWithoutArp: false
 }
 
@@ -66,6 +67,7 @@ const machine = (given: Partial<DhcpFacts> = {}): DhcpFacts => ({
   standDown: null,
   stages: null,
   heard: null,
+  modelLoader: null,
   ...given
 })
 const stranger = machine({ node: null, port: null })
@@ -878,6 +880,7 @@ t.test('a machine that gets nowhere is told the next boot file, and in the end n
   const stages = (visits: number): DhcpFacts['stages'] => ({
     orderId: order.id,
     attempt: 1,
+    silent: 0,
     visits: { 'pxe-uefi': visits },
     xid: 0
   })
@@ -956,6 +959,68 @@ t.test(
     t.match(delays({ secs: 4 }, { ...deploying, heard }), [{ cause: 'packets-lost' }])
   }
 )
+
+t.test(
+  'a loader that was fetched and came to nothing is followed by the next, and that is told',
+  async (t) => {
+    const trial = (given: object) => ({ fetched: null, worked: null, silent: [], refused: false, ...given })
+    const fetched = { loader: 'snponly.efi', at: NOW - 4000 }
+    const asks = (request: DhcpMessage, given: object, facts: Partial<DhcpFacts> = {}) => {
+      const order = anOrder({ ticks: off, loaderTrial: trial(given) })
+      const asked = {
+        ...request,
+        options: { ...request.options, messageType: 'request' as const, ...selecting }
+      }
+      const { bootFile, changes } = offered(asked, machine({ order, ...facts }))
+      const row = changes.flatMap((change) =>
+        'put' in change && change.put === 'order' ? [change.row] : []
+      )[0]
+      return { bootFile, told: events(changes).filter(({ kind }) => kind === 'loader-silent'), row }
+    }
+    const refused = asks(ovmfHttp, { fetched })
+    t.equal(refused.bootFile, 'http://192.0.2.1/boot/loader/shimx64.efi', 'refused at once: a signed one')
+    t.match(refused.told, [
+      { subject: 'snponly.efi', detail: { seconds: 4, reason: /Secure Boot/, next: /shimx64\.efi$/ } }
+    ])
+    t.match(refused.row?.loaderTrial, { fetched: null, silent: ['snponly.efi'], refused: true })
+    const slow = asks(ovmf, { fetched: { ...fetched, at: NOW - 200_000 } })
+    t.match(slow, { bootFile: 'ipxe.efi', told: [{ detail: { seconds: 200, next: 'ipxe.efi' } }] })
+    t.match(asks(ovmf, { silent: ['snponly.efi'] }), { bootFile: 'ipxe.efi', told: [] }, 'told once')
+    t.match(asks(ovmf, { worked: 'snponly.efi' }), { bootFile: 'snponly.efi', told: [], row: undefined })
+    t.match(
+      asks(ipxe, { fetched: { loader: 'undionly.kpxe', at: NOW } }),
+      { told: [], row: { loaderTrial: { fetched: null, worked: 'undionly.kpxe' } } },
+      'iPXE asks: the loader works'
+    )
+    const offer = offered(ovmf, machine({ order: anOrder({ ticks: off, loaderTrial: trial({ fetched }) }) }))
+    t.equal(offer.bootFile, 'shimx64.efi', 'an offer says the same')
+    t.same(
+      offer.changes.filter((change) => !('event' in change)),
+      [],
+      'and is none of the facts'
+    )
+    t.equal(
+      asks(ovmf, {}, { modelLoader: 'shimx64.efi' }).bootFile,
+      'shimx64.efi',
+      'what its model is known for'
+    )
+    t.equal(asks(ovmf, {}, { modelLoader: 'undionly.kpxe' }).bootFile, 'snponly.efi')
+  }
+)
+
+t.test('a loader that is not there is not told', async (t) => {
+  const order = anOrder({ ticks: off })
+  const without = (name: string) => ({ ...settings, hasLoader: (other: string) => other !== name })
+  const file = (name: string) => {
+    const verdict = decideDhcp(ovmf, placeOf(ovmf, settings), machine({ order }), without(name), {
+      now: NOW,
+      leaseNow: NOW
+    })
+    return 'reply' in verdict ? [verdict.bootFile, verdict.reason] : verdict
+  }
+  t.match(file('snponly.efi'), ['ipxe.efi'])
+  t.match(file('shimx64.efi'), ['snponly.efi'])
+})
 
 t.test('a client’s own words come with the event, made printable', async (t) => {
   const decline = recorded('ovmf-pxe-decline', { chaddr: MAC, options: { requestedAddress: IP } })

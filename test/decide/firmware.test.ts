@@ -194,7 +194,10 @@ const cases: Record<string, { request: DhcpMessage; is: FirmwareName; takes: Boo
 t.test('who asks, and what it can boot', async (t) => {
   for (const [name, { request, is, takes }] of Object.entries(cases)) {
     const { firmware, client } = firmwareOf(request)
-    const found = firmware.bootFiles(client, bootPlace('http://192.0.2.1', firmware.name, client))[0]!
+    const found = firmware.bootFiles(
+      client,
+      bootPlace('http://192.0.2.1', firmware.name, client, (loaders) => loaders)
+    )[0]!
     t.equal(firmware.name, is, name)
     if (takes === 'nothing')
       t.ok('none' in found && found.none.length > 10, `${name}: ${JSON.stringify(found)}`)
@@ -205,7 +208,10 @@ t.test('who asks, and what it can boot', async (t) => {
 t.test('the reason for no boot file names what is missing', async (t) => {
   const reason = (request: DhcpMessage) => {
     const { firmware, client } = firmwareOf(request)
-    const found = firmware.bootFiles(client, bootPlace('', firmware.name, client))[0]!
+    const found = firmware.bootFiles(
+      client,
+      bootPlace('', firmware.name, client, (loaders) => loaders)
+    )[0]!
     return 'none' in found ? found.none : ''
   }
   t.match(reason(pxe(4711)), /architecture 4711/)
@@ -224,7 +230,7 @@ t.test('the GUID stands in the URL only if it can mean something', async (t) => 
   }
   for (const [name, { bytes, uuid }] of Object.entries(guids)) {
     const { client, firmware } = firmwareOf(asking({ clientMachineId: bytes }))
-    const { scriptUrl } = bootPlace('http://192.0.2.1', firmware.name, client)
+    const { scriptUrl } = bootPlace('http://192.0.2.1', firmware.name, client, (loaders) => loaders)
     t.equal(/uuid=(..)/.exec(scriptUrl)?.[1] ?? null, uuid, name)
   }
 })

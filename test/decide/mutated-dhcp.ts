@@ -21,6 +21,7 @@ const settings = {
   address: '192.0.2.1',
   httpPort: 80,
   subnets: [aSubnet({ discovery, options: { 150: 'c0000201' } }), aSubnet({ cidr: '198.51.100.0/24' })],
+  hasLoader: () => true,
   unicastWithoutArp: false
 }
 const time = { now: NOW, leaseNow: NOW }
@@ -33,7 +34,8 @@ const none = {
   conflict: null,
   standDown: null,
   stages: null,
-  heard: null
+  heard: null,
+  modelLoader: null
 }
 const senders: DhcpFacts[] = [
   { ...none, node: aNode(), port: aPort() },

@@ -241,6 +241,28 @@ for (const [sentence, { ticks, seconds, milestone }] of Object.entries(deadlines
     })
   })
 
+t.test('a loader after which nothing comes ends the attempt early, and costs none', async (t) => {
+  const trial = { worked: null, silent: [], refused: false }
+  const fetched = { loader: 'snponly.efi', at: NOW + 30_000 }
+  const waiting = (given: Partial<Order> = {}) =>
+    anOrder({ ticks: onTick, loaderTrial: { ...trial, fetched }, ...given })
+  t.equal(turn(waiting(), null, NOW + 209_999).wakeAt, NOW + 210_000, '180 s after it was fetched')
+  const { changes } = turn(waiting(), null, NOW + 210_000)
+  t.match(after(waiting(), changes), { attempt: 2, ticks: {}, loaderTrial: { fetched } })
+  t.match(
+    changes.find((change) => 'event' in change && change.event.kind === 'attempt-started'),
+    { event: { detail: { reason: /snponly\.efi was fetched and nothing followed for 180 s: Secure Boot/ } } }
+  )
+  t.match(after(waiting(), turn(waiting({ attempt: 3 }), null, NOW + 210_000).changes), { attempt: 4 })
+  t.match(after(waiting(), turn(waiting({ attempt: 4 }), null, NOW + 210_000).changes), {
+    state: 'failed',
+    failure: { code: 'loader-silent', milestone: 'agent-seen' }
+  })
+  const followed = anOrder({ ticks: onTick, loaderTrial: { ...trial, fetched: null, worked: 'snponly.efi' } })
+  t.equal(turn(followed, null, NOW + 210_000).wakeAt, NOW + 600_000, 'what follows has its usual time')
+  t.equal(turn(waiting({ attemptStartedAt: NOW + 40_000 }), null, NOW + 250_000).wakeAt, NOW + 640_000)
+})
+
 t.test('progress of the write moves its deadline', async (t) => {
   const order = anOrder({
     ticks: agentTick,

@@ -11,7 +11,13 @@ const MAC = '52:54:00:00:00:01'
 const US = '192.0.2.1'
 const OTHERS = '192.0.2.2'
 const IP = '192.0.2.77'
-const settings = { address: US, httpPort: 80, subnets: [aSubnet({ pool: null })], unicastWithoutArp: false }
+const settings = {
+  address: US,
+  httpPort: 80,
+  subnets: [aSubnet({ pool: null })],
+  hasLoader: () => true,
+  unicastWithoutArp: false
+}
 const off = { 'powered-off': NOW }
 const written = { ...off, 'powered-on': NOW, 'agent-seen': NOW, 'image-written': NOW }
 
@@ -26,6 +32,7 @@ const machine = (given: Partial<ProxyFacts> = {}): ProxyFacts => ({
   standDown: null,
   stages: null,
   heard: null,
+  modelLoader: null,
   other: null,
   ...given
 })
@@ -62,6 +69,25 @@ t.test('an offer has a boot file and no address', async (t) => {
     t.equal(reply.options[name], undefined, name)
   t.same(destination, { address: '255.255.255.255', port: 68 })
 })
+
+t.test(
+  'a loader that came to nothing is noted with the offer of the next: no more will be heard',
+  async (t) => {
+    const fetched = { loader: 'snponly.efi', at: NOW - 3000 }
+    const order = anOrder({
+      ticks: off,
+      loaderTrial: { fetched, worked: null, silent: [], refused: false }
+    })
+    const { bootFile, changes } = answer(
+      decide(recorded('ovmf-pxe-discover', { chaddr: MAC }), machine({ order }))
+    )
+    t.equal(bootFile, 'shimx64.efi')
+    t.match(
+      changes.find((change) => 'put' in change && change.put === 'order'),
+      { row: { loaderTrial: { fetched: null, silent: ['snponly.efi'] } } }
+    )
+  }
+)
 
 t.test('every kind of firmware is told that it is a proxy who speaks', async (t) => {
   t.match(answer(decide(ovmfHttp)).reply.options, {

@@ -19,7 +19,7 @@ const facts = (given: Partial<BootFacts> = {}): BootFacts => ({
 const MAC = '52:54:00:00:00:01'
 
 t.test('in its window a machine gets kernel, ramdisk and its token, with retries', async (t) => {
-  const verdict = decideScript(MAC, facts(), SETTINGS, NOW)
+  const verdict = decideScript('ipxe', MAC, facts(), SETTINGS, NOW)
   if (!('script' in verdict)) return t.fail('refused')
   t.equal(
     verdict.script,
@@ -66,6 +66,33 @@ t.test('a machine gets the ramdisk of its architecture, and none when there is n
   t.match(script(arm, 'x;\nshell'), /no deploy ramdisk for x\?\?shell.*\nexit 1/)
 })
 
+t.test('GRUB gets the same in its own words', async (t) => {
+  const verdict = decideScript('grub', undefined, facts(), SETTINGS, NOW)
+  if (!('script' in verdict)) return t.fail('refused')
+  const lines = verdict.script.split('\n')
+  t.same(lines.slice(0, 4), [
+    `for turn in ${Array.from({ length: 20 }, (_, turn) => turn + 1).join(' ')}; do`,
+    `if linux '(http,192.0.2.1)/boot/kernel/${'1'.repeat(64)}' 'BOOTIF=01-52-54-00-00-00-01' 'seedling.url=http://192.0.2.1' 'seedling.token=${'a'.repeat(64)}' 'console=tty0' 'console=ttyS0,115200n8' 'panic=30'; then`,
+    `if initrd '(http,192.0.2.1)/boot/ramdisk/${'2'.repeat(64)}'; then`,
+    'boot'
+  ])
+  t.equal(lines.at(-2), 'exit 1')
+  t.match(verdict.changes, [{ event: { kind: 'script-served', detail: { plan: 'ramdisk' } } }])
+})
+
+t.test('a script shows that the loader that was fetched works', async (t) => {
+  const fetched = { loader: 'shimx64.efi', at: NOW }
+  const loaderTrial = { fetched, worked: null, silent: [], refused: false }
+  const order = anOrder({ ticks: { 'powered-off': NOW }, loaderTrial })
+  for (const dialect of ['ipxe', 'grub'] as const)
+    t.match(decideScript(dialect, undefined, facts({ order }), SETTINGS, NOW).changes, [
+      { event: { kind: 'script-served' } },
+      { put: 'order', row: { loaderTrial: { fetched: null, worked: 'shimx64.efi' } } }
+    ])
+  const elsewhere = decideScript('grub', undefined, facts({ order: { ...order, ticks: {} } }), SETTINGS, NOW)
+  t.equal(elsewhere.changes.length, 1, 'whoever is sent elsewhere has shown nothing')
+})
+
 const ELSEWHERE: Record<string, { given: Partial<BootFacts>; plan: string }> = {
   'an active machine': { given: { node: aNode({ state: 'active' }), order: null }, plan: 'local-disk' },
   'after the image was written': {
@@ -82,24 +109,28 @@ const ELSEWHERE: Record<string, { given: Partial<BootFacts>; plan: string }> = {
 
 t.test('everybody else enrolled is sent on, and no token leaves', async (t) => {
   for (const [name, { given, plan }] of Object.entries(ELSEWHERE)) {
-    const verdict = decideScript(MAC, facts(given), SETTINGS, NOW)
+    const verdict = decideScript('ipxe', MAC, facts(given), SETTINGS, NOW)
     if (!('script' in verdict)) return t.fail(name)
     t.match(verdict.script, /^#!ipxe\necho .*\nexit 1\n$/, name)
+    const inGrub = decideScript('grub', undefined, facts(given), SETTINGS, NOW)
+    if (!('script' in inGrub)) return t.fail(name)
+    t.match(inGrub.script, /^echo '[^]*chainloader "\$path"[^]*\nexit 1\n$/, name)
+    t.notMatch(inGrub.script, /^(if )?linux |token/m, name)
     t.match(verdict.changes, [{ event: { kind: 'script-served', detail: { plan } } }], name)
   }
 })
 
 t.test('a stranger, and whoever asks for another machine, get nothing', async (t) => {
   const stranger = { port: null, node: null, order: null, image: null }
-  t.match(decideScript(MAC, stranger, SETTINGS, NOW), { refuse: 'stranger', changes: [] })
+  t.match(decideScript('ipxe', MAC, stranger, SETTINGS, NOW), { refuse: 'stranger', changes: [] })
   for (const mac of ['52:54:00:00:00:02', null])
-    t.match(decideScript(mac, facts(), SETTINGS, NOW), { refuse: 'wrong-mac', changes: [] })
-  t.ok('script' in decideScript(undefined, facts(), SETTINGS, NOW), 'TFTP has no place for a MAC')
+    t.match(decideScript('ipxe', mac, facts(), SETTINGS, NOW), { refuse: 'wrong-mac', changes: [] })
+  t.ok('script' in decideScript('ipxe', undefined, facts(), SETTINGS, NOW), 'TFTP has no place for a MAC')
 })
 
 t.test('hostile configuration never reaches a script', async (t) => {
   for (const value of ['a b', 'x\nshell', '${net0/mac}', 'x;shell', 'x||y', 'x&&y'])
-    t.throws(() => decideScript(MAC, facts(), { ...SETTINGS, kernelArguments: [value] }, NOW), {
+    t.throws(() => decideScript('ipxe', MAC, facts(), { ...SETTINGS, kernelArguments: [value] }, NOW), {
       code: 'ipxe-value'
     })
 })

@@ -82,8 +82,16 @@ const CASES: Record<string, { request: TftpRequest; facts?: BootFacts; answer: o
     request: read('revocations.efi'),
     answer: { serve: 'nothing', refusal: 'unknown-file', code: 1, changes: [] }
   },
-  'GRUB’s configuration is not there yet, and that is told': {
+  'GRUB’s configuration': {
     request: read('grub/grub.cfg-01-52-54-00-00-00-01'),
+    answer: { serve: 'text', text: /^for turn in [^]*linux '\(http,192\.0\.2\.1\)\/boot\/kernel\// }
+  },
+  'GRUB’s configuration of another machine': {
+    request: read('grub/grub.cfg-01-52-54-00-00-00-02'),
+    answer: { serve: 'nothing', refusal: 'stranger', code: 2 }
+  },
+  'PXELINUX’s configuration is not there, and that is told': {
+    request: read('pxelinux.cfg/default'),
     answer: {
       serve: 'nothing',
       refusal: 'unknown-file',

@@ -16,6 +16,7 @@ const loaderByTftp = ', file=snponly.efi, 60=PXEClient, 43=060108'
 const armByTftp = ', file=ipxe-arm64.efi, 60=PXEClient, 43=060108'
 const armByHttp = ', file=http://192.0.2.1/boot/loader/ipxe-arm64.efi, 60=HTTPClient'
 const loaderByHttp = ', file=http://192.0.2.1/boot/loader/snponly.efi, 60=HTTPClient'
+const shimByTftp = ', file=shimx64.efi, 60=PXEClient, 43=060108'
 /** Discovery control 3 and then a menu of the local disk alone. */
 const localDisk = ', 60=PXEClient, 43=060103'
 
@@ -29,6 +30,17 @@ const ramdisk = [
 ]
 /** The tiny image. */
 const instance = [dhcp('udhcp'), 'GET /latest/meta-data/instance-id']
+
+/** What shim and GRUB look for beside themselves, and what is there: the second stage and the configuration. */
+const shimAndGrub = [
+  'TFTP shimx64.efi',
+  'TFTP revocations_sku.efi',
+  'TFTP revocations_sbat.efi',
+  'TFTP shim_certificate_0.efi',
+  'TFTP grubx64.efi',
+  ...['command', 'fs', 'crypto', 'terminal'].map((list) => `TFTP /grub/x86_64-efi/${list}.lst`),
+  'TFTP /grub/grub.cfg'
+]
 
 type Ways = Readonly<Partial<Record<Firmware, readonly string[]>>>
 
@@ -53,6 +65,7 @@ export const deployment: Ways = {
     ...ramdisk,
     ...instance
   ],
+  secure: [dhcp('PXEClient:Arch:00007', shimByTftp), ...shimAndGrub, ...ramdisk, ...instance],
   // iPXE comes from the stick, at each start; the boot entry of UEFI spares it the second time.
   'bios-cd': [dhcp('iPXE', script), 'GET /boot/script', ...ramdisk, dhcp('iPXE'), ...instance],
   'uefi-stick': [dhcp('iPXE', script), 'GET /boot/script', ...ramdisk, ...instance]
@@ -75,7 +88,8 @@ export const restart: Ways = {
   bios: [dhcp('iPXE'), ...instance],
   // PXE leaves at once for the next boot device: the same network card, by HTTP.
   uefi: [dhcp('PXEClient:Arch:00007', localDisk), 'DHCP HTTPClient:Arch:00016: discover offer', ...instance],
-  http: ['DHCP HTTPClient:Arch:00016: discover offer', ...instance]
+  http: ['DHCP HTTPClient:Arch:00016: discover offer', ...instance],
+  secure: [dhcp('PXEClient:Arch:00007', localDisk), 'DHCP HTTPClient:Arch:00016: discover offer', ...instance]
 }
 
 /** As `deployment`, where another server gives the addresses and Seedling only the boot files: the first program hears both. */

@@ -2,7 +2,6 @@
 // boot. Each machine is deployed with the tiny image, then restarted with the network first. Takes some minutes.
 // first-light.test.ts asserts the first two ways in passing.
 
-import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import t from 'tap'
 import { readCapture, startCapture, stopCapture } from '../../scripts/lab/capture.ts'
@@ -11,20 +10,14 @@ import { consoleText, findRack, putUp, root, takeDown, until } from '../../scrip
 import { defaults } from '../../scripts/lab/plan.ts'
 import { api, startSeed } from '../../scripts/lab/seed.ts'
 import { checkWays, deployment, restart } from './boot-path.ts'
+import { buildAll } from './build.ts'
 
 const NAME = 'paths'
 const IMAGE = { name: 'tiny', file: join(root, '.cache/image/instance/tiny.qcow2') }
 const BOOT = { patienceMs: 600_000, everyMs: 1000 }
 
 t.setTimeout(2_400_000)
-for (const [program = '', ...args] of [
-  ['image/ramdisk/build'],
-  ['image/ipxe/fetch'],
-  ['image/instance/build', IMAGE.name]
-]) {
-  const { status, stderr } = spawnSync(join(root, program), args, { encoding: 'utf8' })
-  if (status !== 0) throw new Error(`${program} failed: ${stderr}`)
-}
+buildAll(IMAGE.name)
 const left = findRack(NAME)
 if (left) await takeDown(left)
 const rack = await putUp({

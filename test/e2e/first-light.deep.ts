@@ -13,20 +13,14 @@ import { inNamespace } from '../../scripts/lab/process.ts'
 import { api, startSeed } from '../../scripts/lab/seed.ts'
 import type { StoredEvent } from '../../src/domain/event.ts'
 import { checkLan } from './boot-path.ts'
+import { buildAll } from './build.ts'
 
 const NAME = 'real'
 const IMAGE = { name: 'debian', file: join(root, '.cache/image/instance/debian.qcow2') }
 const BOOT = { patienceMs: 600_000, everyMs: 2000 }
 
 t.setTimeout(3_000_000)
-for (const [program, ...args] of [
-  ['image/ramdisk/build'],
-  ['image/ipxe/fetch'],
-  ['image/instance/build', IMAGE.name]
-]) {
-  const { status, stderr } = spawnSync(join(root, program!), args, { encoding: 'utf8' })
-  if (status !== 0) throw new Error(`${program} failed: ${stderr}`)
-}
+buildAll(IMAGE.name)
 const left = findRack(NAME)
 if (left) await takeDown(left)
 const rack = await putUp({ ...defaults, name: NAME })

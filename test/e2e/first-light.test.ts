@@ -14,16 +14,13 @@ import { inNamespace, run } from '../../scripts/lab/process.ts'
 import { api, seedling, startSeed, stopSeed } from '../../scripts/lab/seed.ts'
 import type { StoredEvent } from '../../src/domain/event.ts'
 import { checkWays, deployment, restart } from './boot-path.ts'
+import { buildAll } from './build.ts'
 
 const NAME = 'e2e'
 const IMAGE = { name: 'tiny', file: join(root, '.cache/image/instance/tiny.qcow2') }
 const BOOT = { patienceMs: 240_000, everyMs: 250 }
 
-for (const build of [['image/ramdisk/build'], ['image/ipxe/fetch'], ['image/instance/build', IMAGE.name]]) {
-  const [program = '', ...args] = build
-  const { status, stderr } = spawnSync(join(root, program), args, { encoding: 'utf8' })
-  if (status !== 0) throw new Error(`${build.join(' ')} failed: ${stderr}`)
-}
+buildAll(IMAGE.name)
 
 t.setTimeout(1_200_000)
 const left = findRack(NAME)

@@ -12,6 +12,14 @@ const good = () => ({
   boot: { kernel: 'vmlinuz', ramdisk: 'ramdisk.img', loaders: 'ipxe' }
 })
 
+t.test('boot loaders may be in several folders', async (t) => {
+  const of = (loaders: unknown) =>
+    checkConfig({ ...good(), boot: { ...good().boot, loaders } }, '/etc/seedling').boot.loaders
+  t.same(of('ipxe'), ['/etc/seedling/ipxe'])
+  t.same(of(['ipxe', '/srv/shim']), ['/etc/seedling/ipxe', '/srv/shim'])
+  for (const bad of [[], [1], '', 7]) t.throws(() => of(bad), { code: 'bad-config' })
+})
+
 t.test('a short file is filled in, with paths relative to it', async (t) => {
   const config = checkConfig(good(), '/etc/seedling')
   t.match(config, {

@@ -3,8 +3,8 @@
 
 build_trees() {
   local tree=$work/tree kernel
-  mkdir -p "$work"/{esp/EFI/BOOT,root,initramfs}
-  packages "$tree" --variant=extract --skip=cleanup/apt --include=base-files,linux-image-amd64,busybox-static,kmod,util-linux,grub-common,grub-pc-bin,grub-efi-amd64-bin,coreutils,cpio
+  mkdir -p "$work"/{esp/EFI/{BOOT,debian},root,initramfs}
+  packages "$tree" --variant=extract --skip=cleanup/apt --include=base-files,linux-image-amd64,busybox-static,kmod,util-linux,grub-common,grub-pc-bin,grub-efi-amd64-signed,shim-signed,coreutils,cpio
   find "$tree/var/cache/apt/archives" -name '*.deb' -exec dpkg-deb --show --showformat 'package ${Package} ${Version}\n' {} \; >"$work/manifest"
   kernel=$(basename "$tree"/usr/lib/modules/*)
   chroot "$tree" depmod "$kernel" # unpacked only: no package's own script has run
@@ -24,12 +24,14 @@ build_trees() {
   cp "$tree/boot/vmlinuz-$kernel" "$work/root/boot/vmlinuz"
   sed "s/@ROOT@/$root_uuid/" "$here/tiny/grub.cfg" >"$work/root/boot/grub/grub.cfg"
 
-  # Both GRUBs carry all that the menu needs; the one for UEFI, started from the ESP, has to look for it.
-  local loads=(ext2 part_gpt normal configfile linux echo test serial terminal)
-  bios_core "$tree" "${loads[@]}"
-  printf 'search.fs_uuid %s root\nset prefix=($root)/boot/grub\nconfigfile $prefix/grub.cfg\n' "$root_uuid" >"$tree/tmp/esp.cfg"
-  chroot "$tree" grub-mkimage -O x86_64-efi -p /boot/grub -c /tmp/esp.cfg -o /tmp/grub.efi search_fs_uuid "${loads[@]}"
-  mv "$tree/tmp/grub.efi" "$work/esp/EFI/BOOT/BOOTX64.EFI"
+  # For BIOS: GRUB's core carries all that the menu needs.
+  bios_core "$tree" ext2 part_gpt normal configfile linux echo test serial terminal
+
+  # For UEFI, with Secure Boot or without: shim, which starts Debian's signed GRUB beside it, which reads /EFI/debian/grub.cfg.
+  local efi=$work/esp/EFI
+  cp "$tree/usr/lib/shim/shimx64.efi.signed" "$efi/BOOT/BOOTX64.EFI"
+  cp "$tree/usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed" "$efi/BOOT/grubx64.efi"
+  printf 'search.fs_uuid %s root\nset prefix=($root)/boot/grub\nconfigfile $prefix/grub.cfg\n' "$root_uuid" >"$efi/debian/grub.cfg"
 
   root_mib=$(($(du -sm "$work/root" | cut -f1) + 28)) # 16 of it journal
 }

@@ -5,11 +5,11 @@ efivars=/sys/firmware/efi/efivars
 
 boot_mode() { [ -d /sys/firmware/efi ] && echo uefi || echo bios; }
 
-# The fifth byte of the variable is its value: the first four are attributes.
+# The fifth byte of the variable is its value: the first four are attributes. efivarfs reads only from the beginning, so none is skipped.
 secure_boot() {
   local variable=$efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c
   mount_efivars
-  [ -r "$variable" ] && [ "$(od -An -t u1 -j 4 -N 1 "$variable" | tr -d ' ')" = 1 ] && echo true || echo false
+  [ -r "$variable" ] && [ "$(od -An -t u1 "$variable" | awk '{ print $5 }')" = 1 ] && echo true || echo false
 }
 
 mount_efivars() {

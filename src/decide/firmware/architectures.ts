@@ -3,8 +3,11 @@
 
 import type { CpuArch } from '../../domain/node.ts'
 
-/** The boot loaders that may be served, by file name in `boot.loaders` of the configuration (image/ipxe/fetch). */
-export const LOADERS = ['undionly.kpxe', 'snponly.efi', 'ipxe.efi', 'ipxe-arm64.efi'] as const
+/** The boot loaders that may be served, by file name in `boot.loaders` of the configuration (image/ipxe/fetch, image/shim/fetch). */
+export const LOADERS = ['undionly.kpxe', 'snponly.efi', 'ipxe.efi', 'ipxe-arm64.efi', 'shimx64.efi'] as const
+
+/** Those that firmware starts under Secure Boot. What shim starts in turn, `grubx64.efi`, is no loader of its own. */
+export const SIGNED_LOADERS: readonly (typeof LOADERS)[number][] = ['shimx64.efi']
 
 export type Loader = (typeof LOADERS)[number]
 
@@ -20,28 +23,29 @@ export type Architecture = {
   /** How such firmware fetches its boot file. */
   by: 'tftp' | 'http'
   /**
-   * The loaders to give it, the next when one came to nothing: first one that drives the NIC through the firmware, then one with
-   * drivers of its own. Empty: we have none.
+   * The loaders to give it, the next when one came to nothing (loader-ladder.ts): first one that drives the NIC through the firmware, then
+   * one with drivers of its own, then a signed one. Empty: we have none.
    */
   loaders: readonly Loader[]
   /** Where there is no loader: by what other way such a machine can be booted. */
   instead?: string
 }
 
+const X64_UEFI: readonly Loader[] = ['snponly.efi', 'ipxe.efi', 'shimx64.efi']
 const UBOOT_INSTEAD = 'let U-Boot boot by UEFI (bootefi), where it asks as ARM64 UEFI'
 
 export const ARCHITECTURES: Readonly<Record<number, Architecture>> = {
   0: { name: 'x86 BIOS', firmware: 'bios', cpu: 'x86_64', by: 'tftp', loaders: ['undionly.kpxe'] },
   2: { name: 'Itanium', firmware: 'uefi', cpu: null, by: 'tftp', loaders: [] },
   6: { name: 'x86 UEFI', firmware: 'uefi', cpu: 'x86_64', by: 'tftp', loaders: [] },
-  7: { name: 'x64 UEFI', firmware: 'uefi', cpu: 'x86_64', by: 'tftp', loaders: ['snponly.efi', 'ipxe.efi'] },
+  7: { name: 'x64 UEFI', firmware: 'uefi', cpu: 'x86_64', by: 'tftp', loaders: X64_UEFI },
   // By its number EFI byte code; machines that send it are x64 (LP#1768034).
   9: {
     name: 'x64 UEFI (as 9)',
     firmware: 'uefi',
     cpu: 'x86_64',
     by: 'tftp',
-    loaders: ['snponly.efi', 'ipxe.efi']
+    loaders: X64_UEFI
   },
   10: { name: 'ARM UEFI', firmware: 'uefi', cpu: null, by: 'tftp', loaders: [] },
   11: { name: 'ARM64 UEFI', firmware: 'uefi', cpu: 'aarch64', by: 'tftp', loaders: ['ipxe-arm64.efi'] },
@@ -51,14 +55,14 @@ export const ARCHITECTURES: Readonly<Record<number, Architecture>> = {
     firmware: 'uefi',
     cpu: 'x86_64',
     by: 'http',
-    loaders: ['snponly.efi', 'ipxe.efi']
+    loaders: X64_UEFI
   },
   17: {
     name: 'x64 UEFI HTTP (as 17)',
     firmware: 'uefi',
     cpu: 'x86_64',
     by: 'http',
-    loaders: ['snponly.efi', 'ipxe.efi']
+    loaders: X64_UEFI
   },
   18: { name: 'ARM UEFI HTTP', firmware: 'uefi', cpu: null, by: 'http', loaders: [] },
   19: { name: 'ARM64 UEFI HTTP', firmware: 'uefi', cpu: 'aarch64', by: 'http', loaders: ['ipxe-arm64.efi'] },

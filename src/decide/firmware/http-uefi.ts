@@ -8,7 +8,7 @@ export const httpUefi: Firmware = {
     vendorClass.startsWith('HTTPClient') || architecture?.by === 'http',
   bootFiles: ({ architecture, archText }, place) =>
     architecture && architecture.loaders.length > 0
-      ? architecture.loaders.map((loader) => ({ by: 'http', url: place.loaderUrl(loader) }))
+      ? place.ladder(architecture.loaders).map((loader) => ({ by: 'http', url: place.loaderUrl(loader) }))
       : [{ none: `no boot loader for ${archText}` }],
   answer: { vendorClass: 'HTTPClient' }
 }

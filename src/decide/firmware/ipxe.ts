@@ -17,7 +17,7 @@ export const ipxe: Firmware = {
         { by: 'tftp', name: SCRIPT_NAME }
       ]
     if (architecture && architecture.loaders.length > 0)
-      return architecture.loaders.map((name) => ({ by: 'tftp', name }))
+      return place.ladder(architecture.loaders).map((name) => ({ by: 'tftp', name }))
     return [{ none: `iPXE without HTTP, and no boot loader for ${archText}` }]
   },
   // No PXEClient here: with it iPXE looks for a boot server on port 4011.

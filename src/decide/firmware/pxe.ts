@@ -10,9 +10,9 @@ const isPxe = ({ vendorClass, arch }: Client) => vendorClass.startsWith('PXEClie
 const answer = { vendorClass: 'PXEClient', vendorOptions: PXE_TAKE_THE_FILE }
 const leave = { vendorClass: 'PXEClient', vendorOptions: PXE_LOCAL_BOOT }
 
-const bootFiles: Firmware['bootFiles'] = ({ architecture, archText, instead }) =>
+const bootFiles: Firmware['bootFiles'] = ({ architecture, archText, instead }, place) =>
   architecture && architecture.loaders.length > 0
-    ? architecture.loaders.map((name) => ({ by: 'tftp', name }))
+    ? place.ladder(architecture.loaders).map((name) => ({ by: 'tftp', name }))
     : [{ none: `no boot loader for ${archText}${instead ? `: ${instead}` : ''}` }]
 
 export const pxeBios: Firmware = {

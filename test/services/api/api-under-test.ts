@@ -132,7 +132,10 @@ export function someDeps(given: Parameters<typeof aConfig>[1] = {}) {
         conflict: () => around.conflict,
         standDown: () => null,
         mode: config.network.dhcp.mode,
-        settings: { ...config.network, httpPort: config.http.port, unicastWithoutArp: false },
+        settings: {
+          ...{ ...config.network, httpPort: config.http.port },
+          ...{ hasLoader: () => true, unicastWithoutArp: false }
+        },
         now: Date.now,
         leaseNow: Date.now
       }),

@@ -127,6 +127,7 @@ t.test('ipmi_sim', async (t) => {
 
   await t.test('the inventory, as FreeIPMI reads it', async (t) => {
     const [fru] = await bmcs.bmc(NODE, access).inventory()
+    t.match(await bmcs.bmc(NODE, access).product(), { fru: 0, product: fru?.product })
     t.match(fru, { fru: 0, board: { 'serial number': 'BRD0001' }, product: { 'asset tag': 'rack1-u1' } })
     const theirs = (await freeipmi('ipmi-fru')).join('\n')
     for (const text of Object.values({ ...fru?.board, ...fru?.product })) t.match(theirs, `: ${text}`)

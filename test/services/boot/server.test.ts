@@ -87,6 +87,27 @@ t.test('in its window a machine gets everything it needs', async (t) => {
   )
 })
 
+t.test('what GRUB and shim look for, by the names they use', async (t) => {
+  const { get, events, app } = await anApp(t, RAMDISK_WINDOW)
+  for (const url of ['/grub/grub.cfg', '/boot/loader/grub.cfg', '/grub/grub.cfg-01-52-54-00-00-00-01']) {
+    const config = await get(url)
+    t.equal(config.statusCode, 200, url)
+    t.match(config.body, /^for turn in [^]*'seedling\.token=a{64}'/)
+  }
+  t.equal((await get('/grub/grub.cfg-01-52-54-00-00-00-02')).statusCode, 403, 'another machine’s')
+  for (const url of [
+    '/grub/x86_64-efi/command.lst',
+    '/boot/loader/revocations_sku.efi',
+    '/boot/loader/pxelinux.cfg/default'
+  ])
+    t.equal((await get(url)).statusCode, 404, url)
+  t.same([...new Set(events())], ['script-served ramdisk'], 'what is looked for in vain is no news')
+  const head = await app.inject({ method: 'HEAD', url: '/grub/grub.cfg', remoteAddress: '127.0.0.1' })
+  t.equal(head.statusCode, 200)
+  t.ok(Number(head.headers['content-length']) > 500, 'its size')
+  t.equal(head.body, '')
+})
+
 t.test('who asks for another machine gets nothing', async (t) => {
   const { get, events } = await anApp(t, RAMDISK_WINDOW)
   t.equal((await get(`/boot/script?mac=52:54:00:00:00:02`)).statusCode, 403)
@@ -233,7 +254,7 @@ t.test('for every state and every path: served implies allowed', async (t) => {
         const head = await app.inject({ method: 'HEAD', url, remoteAddress: address })
         if (head.statusCode < 300 && plan !== 'ramdisk') throw new Error(`HEAD ${url} served`)
       }
-      for (const url of [`/boot/script?mac=${MAC}`, '/boot/loader/autoexec.ipxe']) {
+      for (const url of [`/boot/script?mac=${MAC}`, '/boot/loader/autoexec.ipxe', '/grub/grub.cfg']) {
         const script = await get(url, {}, address)
         if (script.body.includes('seedling.token') !== (plan === 'ramdisk'))
           throw new Error(`${url} of plan ${plan}: ${script.body}`)
@@ -478,6 +499,12 @@ t.test('the routes are those of the table in services/README.md', async (t) => {
     routes.delete(entry)
     if (entry !== 'GET /:version/…') routes.add(entry.slice(0, -2)).add(entry.replace('…', '*'))
   }
+  // Of routes that end in a star the list shows the star alone: so they are asked for one by one, and counted.
+  const stars = [...routes].filter((entry) => /^GET \/(boot|grub)\S*\/\*$/.test(entry))
+  for (const entry of stars)
+    if (app.hasRoute({ method: 'GET', url: entry.slice('GET '.length) })) found.add(entry)
+  const shown = app.printRoutes({ commonPrefix: false }).match(/^[│├└─\s]*\* \(GET/gm)
+  t.equal(shown?.length, stars.length)
   const given = new Set([...found].map((entry) => entry.replace(/:version\([^/]*\)/, ':version')))
   t.same([...given].sort(), [...routes].sort())
 })

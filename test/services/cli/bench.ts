@@ -18,6 +18,9 @@ const MAIN = join(import.meta.dirname, '../../../services/main.ts')
 function levelBmc(): (node: { uuid: string; driverInfo: Readonly<Record<string, unknown>> }) => Bmc {
   const levels = new Map<string, PowerState>()
   return ({ uuid, driverInfo }) => ({
+    async product() {
+      return null
+    },
     async powerState() {
       if (driverInfo['ipmi_username'] === 'wrong')
         throw new AppError(

@@ -84,9 +84,19 @@ t.test('events in words', async (t) => {
     [
       {
         kind: 'agent-seen',
-        detail: { bootMode: 'uefi', interface: null, disks: 1, memoryMiB: 512, clockSkewSeconds: -90 }
+        detail: {
+          ...{ bootMode: 'uefi', secureBoot: true, interface: null },
+          ...{ disks: 1, memoryMiB: 512, clockSkewSeconds: -90 }
+        }
       },
-      /UEFI, 1 disk, 512 MiB memory, clock off by -90 s/
+      /UEFI with Secure Boot, 1 disk, 512 MiB memory, clock off by -90 s/
+    ],
+    [
+      {
+        kind: 'loader-silent',
+        detail: { loader: 'snponly.efi', seconds: 4, reason: 'refused', next: 'shimx64.efi' }
+      },
+      /^snponly\.efi was fetched and nothing followed for 4\.0s: refused; next is shimx64\.efi$/
     ],
     [
       { kind: 'order-failed', detail: { milestone: 'agent-seen', code: 'timeout', message: 'm', at: 0 } },

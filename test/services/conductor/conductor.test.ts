@@ -13,8 +13,17 @@ import { aNode, anImage, anInstance, anOrder, aPort, aQuirkCard, someLimits } fr
 /** A BMC in memory that writes down what it was asked. */
 function aBmc(power: PowerState) {
   const asked: string[] = []
-  const state = { power, trouble: null as AppError | null, ignore: 0 }
+  const state = {
+    power,
+    trouble: null as AppError | null,
+    ignore: 0,
+    fru: null as Record<string, string> | null
+  }
   const bmc: Bmc = {
+    async product() {
+      if (state.fru === null) throw new AppError('bmc-refused', 'it has no FRU')
+      return { fru: 0, name: '', chassis: null, board: null, product: state.fru, faults: [] }
+    },
     async powerState() {
       if (state.trouble) throw state.trouble
       return state.power
@@ -89,6 +98,22 @@ async function until(what: () => boolean, seconds = 8): Promise<void> {
     await new Promise((resolve) => setTimeout(resolve, 20))
   }
 }
+
+t.test('what a machine is, is learned from its BMC, which need not tell', async (t) => {
+  const manage = () => fresh({ kind: 'manage', imageId: null, instanceUuid: null })
+  const { bmc, state } = aBmc('off')
+  state.fru = { manufacturer: 'Seedling', 'product name': 'Virtual  machine ' }
+  const { facts, start } = world(t, manage(), bmc)
+  const conductor = start()
+  await until(() => facts.node('ctl-1')?.hardwareModel !== null)
+  await conductor.close()
+  t.match(facts.node('ctl-1'), { hardwareModel: 'Seedling Virtual machine', state: 'manageable' })
+  const silent = world(t, manage(), aBmc('off').bmc, t.testdir({ silent: {} }) + '/silent')
+  const other = silent.start()
+  await until(() => silent.facts.node('ctl-1')?.state === 'manageable')
+  await other.close()
+  t.equal(silent.facts.node('ctl-1')?.hardwareModel, null)
+})
 
 t.test('a deploy from a running machine to active', async (t) => {
   const { bmc, asked } = aBmc('on')

@@ -40,7 +40,10 @@ function prepared(t: { teardown(work: () => void): unknown }) {
       conflict: () => null,
       standDown: () => null,
       mode: 'server',
-      settings: { address: '192.0.2.1', httpPort: 80, subnets: [subnet], unicastWithoutArp: false },
+      settings: {
+        ...{ address: '192.0.2.1', httpPort: 80, subnets: [subnet] },
+        ...{ hasLoader: () => true, unicastWithoutArp: false }
+      },
       now: () => NOW,
       leaseNow: () => NOW,
       ...given
@@ -61,7 +64,7 @@ t.test('it says what the service would say, with all that is known', async (t) =
   })
   t.match(dryRun({ conflict: () => ({ mac: STRANGER }) })(uefi), { ignore: 'address-in-use' })
   t.match(dryRun({ standDown: () => 'another one is here' })(uefi), { reason: 'another one is here' })
-  const stages = { orderId: anOrder().id, attempt: 1, visits: { 'pxe-uefi': 2 }, xid: 1 }
+  const stages = { orderId: anOrder().id, attempt: 1, silent: 0, visits: { 'pxe-uefi': 2 }, xid: 1 }
   t.match(dryRun({ stages: new Map([[MAC, stages]]) })(uefi), { bootFile: 'ipxe.efi' })
   put(aLease({ state: 'declined', declines: 1, expiresAt: NOW + 1 }))
   t.match(dryRun()(uefi), { ignore: 'quarantined' })

@@ -62,6 +62,7 @@ const dhcp = startDhcp({
   log: serve.quiet ? log.child({}, { level: 'warn' }) : log,
   now: Date.now,
   stages: new Map(),
+  loaders: { has: () => true },
   leaseNow: serve.sabotage === 'wall-clock' ? Date.now : clock.now,
   sockets: { ...(await listenDhcp(serve.link, inherited)), proxy },
   wake: (nodeUuid) => log.info({ nodeUuid }, 'wake')

@@ -318,15 +318,15 @@ t.test('blocks are no larger than the path carries', async (t) => {
 
 t.test('loaders', async (t) => {
   const folder = t.testdir({ 'A.EFI': 'a', '.hidden': 'x', sub: { 'b.efi': 'b' }, 'with space': 'x' })
-  t.same([...loadLoaders(folder).keys()], ['a.efi'])
-  t.equal(loadLoaders(folder).get('a.efi')?.sha256, sha256(Buffer.from('a')))
-  t.throws(() => loadLoaders(join(folder, 'none')), { code: 'bad-config', message: /cannot read/ })
-  t.throws(() => loadLoaders(join(folder, 'sub', '..', 'sub2')), { code: 'bad-config' })
-  t.throws(() => loadLoaders(t.testdir({ 'a.efi': '', 'A.EFI': '' })), {
+  t.same([...loadLoaders([folder]).keys()], ['a.efi'])
+  t.equal(loadLoaders([folder]).get('a.efi')?.sha256, sha256(Buffer.from('a')))
+  t.throws(() => loadLoaders([join(folder, 'none')]), { code: 'bad-config', message: /cannot read/ })
+  t.throws(() => loadLoaders([join(folder, 'sub', '..', 'sub2')]), { code: 'bad-config' })
+  t.throws(() => loadLoaders([t.testdir({ 'a.efi': '', 'A.EFI': '' })]), {
     code: 'bad-config',
     message: /case/
   })
-  t.throws(() => loadLoaders(t.testdir({ README: { x: '' } })), {
+  t.throws(() => loadLoaders([folder, t.testdir({ README: { x: '' } })]), {
     code: 'bad-config',
     message: /no boot loader/
   })

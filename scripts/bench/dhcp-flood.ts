@@ -1,10 +1,10 @@
-// A flood of forged DISCOVERs, as fast as one process can send and without a look at any answer, from 10,000 MACs in turn.
-// Run in the clients' namespace, which needs a route for broadcasts.
+// A flood of forged DISCOVERs, without a look at any answer, from 10,000 MACs in turn. Run in the clients' namespace, which
+// needs a route for broadcasts.
 //
-//   dhcp-flood.ts SECONDS        at the end it prints how many it sent
+//   dhcp-flood.ts SECONDS RATE        RATE packets a second, 0: as fast as one process can send; at the end it prints how many it sent
 
 import dgram from 'node:dgram'
-import { setImmediate as turn } from 'node:timers/promises'
+import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises'
 import { encodeDhcp } from '../../src/wire/dhcp.ts'
 import { aRequest } from '../../test/support/dhcp.ts'
 import { FORGED } from './dhcp-load.ts'
@@ -25,11 +25,14 @@ await new Promise<void>((resolve) => socket.bind(0, resolve))
 socket.setBroadcast(true)
 await new Promise<void>((resolve) => socket.connect(67, '255.255.255.255', resolve))
 
-const end = performance.now() + Number(process.argv[2]) * 1000
+const [seconds, rate] = process.argv.slice(2).map(Number) as [number, number]
+const start = performance.now()
+const elapsed = () => (performance.now() - start) / 1000
 let sent = 0
-while (performance.now() < end) {
+while (elapsed() < seconds) {
   for (let count = 0; count < BATCH; count++) socket.send(packets[sent++ % MACS]!)
-  await turn()
+  if (rate > 0 && sent > rate * elapsed()) await sleep(1)
+  else await turn()
 }
 socket.close()
 console.log(sent)

@@ -20,7 +20,6 @@ import {
   type FileRefusal
 } from '../../src/decide/boot-file.ts'
 import { bootDelayed, sendingDelay } from '../../src/decide/boot-delay.ts'
-import { SCRIPT_NAME } from '../../src/decide/firmware/architectures.ts'
 import { decideScript, type Dialect } from '../../src/decide/script.ts'
 import { tftpName } from '../../src/decide/tftp-names.ts'
 import { parseMac, type Mac } from '../../src/wire/address.ts'

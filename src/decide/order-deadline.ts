@@ -80,8 +80,11 @@ function told(order: Order, next: Milestone, limits: OrderLimits): { code: strin
     case 'network-seen':
       return unseen(order, limits)
     case 'agent-seen':
-      return silentLoader(order) ?? timeout(
-        `the deploy ramdisk did not call within ${limits.agentSeconds} s of the machine's first DHCP packet; the timeline shows how far it came (loader but no script: firmware)`
+      return (
+        silentLoader(order) ??
+        timeout(
+          `the deploy ramdisk did not call within ${limits.agentSeconds} s of the machine's first DHCP packet; the timeline shows how far it came (loader but no script: firmware)`
+        )
       )
     case 'image-written':
       return timeout(

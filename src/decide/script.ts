@@ -63,11 +63,7 @@ type RamdiskPlan = Extract<BootPlan, { boot: 'ramdisk' }> & { files: { kernel: s
 type ScriptPlan = RamdiskPlan | Exclude<BootPlan, { boot: 'ramdisk' }>
 
 /** The gate's answer, with the files for this architecture. Without them there is nothing to boot. */
-function planFor(
-  facts: BootFacts,
-  node: Node,
-  { ramdisks }: BootSettings
-): ScriptPlan {
+function planFor(facts: BootFacts, node: Node, { ramdisks }: BootSettings): ScriptPlan {
   const plan = bootPlan(facts)
   if (plan.boot !== 'ramdisk') return plan
   const arch = cpuArch(node)

@@ -54,7 +54,7 @@ t.test('a machine gets the ramdisk of its architecture, and none when there is n
   }
   const script = (settings: BootSettings, cpu_arch?: string) => {
     const properties = cpu_arch === undefined ? {} : { cpu_arch }
-    const verdict = decideScript(MAC, facts({ node: aNode({ properties }) }), settings, NOW)
+    const verdict = decideScript('ipxe', MAC, facts({ node: aNode({ properties }) }), settings, NOW)
     return 'script' in verdict ? verdict.script : ''
   }
   const kernel = (text: string) => /boot\/kernel\/(.)/.exec(text)?.[1] ?? null

@@ -92,11 +92,13 @@ export const restart: Ways = {
   secure: [dhcp('PXEClient:Arch:00007', localDisk), 'DHCP HTTPClient:Arch:00016: discover offer', ...instance]
 }
 
+const afterFirst = (firmware: Firmware) => deployment[firmware]?.slice(1) ?? []
+
 /** As `deployment`, where another server gives the addresses and Seedling only the boot files: the first program hears both. */
 export const proxied: Ways = {
-  bios: [dhcp('iPXE', ` or${script}, 60=PXEClient`), ...deployment.bios.slice(1)],
-  uefi: [dhcp('PXEClient:Arch:00007', ` or${loaderByTftp}`), ...deployment.uefi.slice(1)],
-  http: [dhcp('HTTPClient:Arch:00016', ` or${loaderByHttp}`), ...deployment.http.slice(1)]
+  bios: [dhcp('iPXE', ` or${script}, 60=PXEClient`), ...afterFirst('bios')],
+  uefi: [dhcp('PXEClient:Arch:00007', ` or${loaderByTftp}`), ...afterFirst('uefi')],
+  http: [dhcp('HTTPClient:Arch:00016', ` or${loaderByHttp}`), ...afterFirst('http')]
 }
 
 /** PXE's boot server discovery, into which no machine is to be sent. */

@@ -321,7 +321,7 @@ t.test('at the address where clouds have their metadata, too, until the end', as
   const { curl, settings, kernel, boot } = await listening(t, RAMDISK_WINDOW, {
     metadata: { host: '127.0.0.1', port: 8169 }
   })
-  const url = `http://127.0.0.1:8169/boot/kernel/${settings.kernel}`
+  const url = `http://127.0.0.1:8169/boot/kernel/${settings.ramdisks.x86_64?.kernel}`
   t.ok((await curl(url)).equals(kernel))
   await boot.close()
   await t.rejects(curl(url), /Failed to connect|Couldn't connect/)

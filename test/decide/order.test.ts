@@ -245,7 +245,7 @@ t.test('a loader after which nothing comes ends the attempt early, and costs non
   const trial = { worked: null, silent: [], refused: false }
   const fetched = { loader: 'snponly.efi', at: NOW + 30_000 }
   const waiting = (given: Partial<Order> = {}) =>
-    anOrder({ ticks: onTick, loaderTrial: { ...trial, fetched }, ...given })
+    anOrder({ ticks: networkTick, loaderTrial: { ...trial, fetched }, ...given })
   t.equal(turn(waiting(), null, NOW + 209_999).wakeAt, NOW + 210_000, '180 s after it was fetched')
   const { changes } = turn(waiting(), null, NOW + 210_000)
   t.match(after(waiting(), changes), { attempt: 2, ticks: {}, loaderTrial: { fetched } })
@@ -258,7 +258,7 @@ t.test('a loader after which nothing comes ends the attempt early, and costs non
     state: 'failed',
     failure: { code: 'loader-silent', milestone: 'agent-seen' }
   })
-  const followed = anOrder({ ticks: onTick, loaderTrial: { ...trial, fetched: null, worked: 'snponly.efi' } })
+  const followed = anOrder({ ticks: networkTick, loaderTrial: { ...trial, fetched: null, worked: 'snponly.efi' } })
   t.equal(turn(followed, null, NOW + 210_000).wakeAt, NOW + 600_000, 'what follows has its usual time')
   t.equal(turn(waiting({ attemptStartedAt: NOW + 40_000 }), null, NOW + 250_000).wakeAt, NOW + 640_000)
 })

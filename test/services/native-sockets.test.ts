@@ -21,7 +21,8 @@ t.test('a TCP connection’s segments, and none of what is no connection', async
   await new Promise<void>((sent) => socket.write(Buffer.alloc(2 ** 24), () => sent()))
   const after = native.segments(fdOf(socket))
   t.equal(before?.resent, 0)
-  t.ok(after!.sent - before!.sent >= 2 ** 24 / 65_536, `${after?.sent} segments`)
+  // Some of it may still lie in the socket.
+  t.ok(after!.sent - before!.sent >= 2 ** 22 / 65_536, `${after?.sent} segments`)
   t.equal(after?.resent, 0, 'nothing is lost here')
   t.equal(native.segments(0), null, 'stdin is no connection')
 })

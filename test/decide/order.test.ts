@@ -258,7 +258,10 @@ t.test('a loader after which nothing comes ends the attempt early, and costs non
     state: 'failed',
     failure: { code: 'loader-silent', milestone: 'agent-seen' }
   })
-  const followed = anOrder({ ticks: networkTick, loaderTrial: { ...trial, fetched: null, worked: 'snponly.efi' } })
+  const followed = anOrder({
+    ticks: networkTick,
+    loaderTrial: { ...trial, fetched: null, worked: 'snponly.efi' }
+  })
   t.equal(turn(followed, null, NOW + 210_000).wakeAt, NOW + 600_000, 'what follows has its usual time')
   t.equal(turn(waiting({ attemptStartedAt: NOW + 40_000 }), null, NOW + 250_000).wakeAt, NOW + 640_000)
 })

@@ -199,6 +199,31 @@ const anyState = fc.record({
   hasInstance: fc.boolean()
 })
 
+/** A name of every kind that firmware and loaders ask for (src/decide/tftp-names.ts), in every dialect; `boots`: in the ramdisk's window. */
+const TFTP_NAMES: readonly { file: string; boots: boolean }[] = [
+  ...['snponly.efi', 'SNPONLY.EFI', 'any/folder\\shimx64.efi', 'grubx64.efi', '\x01\xff'].map((file) => ({
+    file,
+    boots: true
+  })),
+  ...['autoexec.ipxe', 'boot/autoexec.ipxe'].map((file) => ({ file, boots: true })),
+  ...['', '-01-52-54-00-00-00-01', '-7f000001', '-7F00', '-6e6f6465-0000-4000-8000-000000000001'].map(
+    (suffix) => ({ file: `/grub/grub.cfg${suffix}`, boots: true })
+  ),
+  { file: '/grub/grub.cfg-01-52-54-00-00-00-02', boots: false },
+  { file: '/grub/grub.cfg-C0000264', boots: false },
+  ...['default', '01-52-54-00-00-00-01', '7F000001'].map((name) => ({
+    file: `pxelinux.cfg/${name}`,
+    boots: false
+  })),
+  ...['/grub/x86_64-efi/fs.lst', 'normal.mod', 'revocations_sku.efi', 'shim_certificate_0.efi'].map(
+    (file) => ({
+      file,
+      boots: false
+    })
+  ),
+  ...['vmlinuz', '../../etc/passwd', ''].map((file) => ({ file, boots: false }))
+]
+
 t.test('for every state and every path: served implies allowed', async (t) => {
   const { get, set, app, settings, hashes, kernel, ramdisk, manifest, digest, chunk, deps } = await anApp(
     t,
@@ -262,17 +287,17 @@ t.test('for every state and every path: served implies allowed', async (t) => {
       for (const url of metadata)
         if ((await get(url, {}, address)).statusCode < 300 && plan !== 'local-disk' && state.enrolled)
           throw new Error(`${url} read, the plan is ${plan}`)
-      for (const file of ['snponly.efi', 'autoexec.ipxe']) {
+      for (const { file, boots } of TFTP_NAMES) {
         const verdict = decideTftp(
           { op: 'read', file, mode: 'octet', options: new Map() },
           deps.facts.machineByIp(address),
-          new Set(['snponly.efi']),
+          new Set(['snponly.efi', 'shimx64.efi', 'grubx64.efi']),
           settings,
           NOW
         )
         const boot =
-          verdict.serve === 'loader' || (verdict.serve === 'text' && verdict.text.includes('kernel'))
-        if (boot !== (plan === 'ramdisk'))
+          verdict.serve === 'loader' || (verdict.serve === 'text' && verdict.text.includes('seedling.token'))
+        if (boot !== (boots && plan === 'ramdisk'))
           throw new Error(`TFTP ${file}: ${verdict.serve}, the plan is ${plan}`)
       }
     }),

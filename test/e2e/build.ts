@@ -4,10 +4,11 @@ import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import { root } from '../../scripts/lab/lab.ts'
 
-/** The ramdisk, the boot loaders and a sample image. @throws Error with what the build said */
-export function buildAll(image: string): void {
+/** The ramdisk, for other architectures too, the boot loaders and a sample image. @throws Error with what the build said */
+export function buildAll(image: string, ...architectures: string[]): void {
   for (const [program = '', ...args] of [
     ['image/ramdisk/build'],
+    ...architectures.map((name) => ['image/ramdisk/build', name]),
     ['image/ipxe/fetch'],
     ['image/shim/fetch'],
     ['image/instance/build', image]

@@ -1,7 +1,6 @@
 // A machine whose boot fails, on the virtual rack: its kernel finds no init and panics. What it said on its serial console, from
 // the firmware to the panic, is recorded through its BMC, goes on over a restart of Seedling, and is there to be downloaded.
 
-import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import t from 'tap'
 import { enrol, nodeState, order } from '../../scripts/lab/deploy.ts'
@@ -9,6 +8,7 @@ import { consoleText, findRack, putUp, root, takeDown, until } from '../../scrip
 import { defaults } from '../../scripts/lab/plan.ts'
 import { api, seedConfig, seedling, startSeed, stopSeed } from '../../scripts/lab/seed.ts'
 import type { StoredEvent } from '../../src/domain/event.ts'
+import { buildAll } from './build.ts'
 
 const NAME = 'panic'
 const IMAGE = { name: 'tiny', file: join(root, '.cache/image/instance/tiny.qcow2') }
@@ -16,11 +16,7 @@ const BOOT = { patienceMs: 240_000, everyMs: 500 }
 /** What Seedling's own lines in a recording look like. */
 const OWN_LINES = /\r\n\[seedling [^\]]*\]\r\n/g
 
-for (const build of [['image/ramdisk/build'], ['image/ipxe/fetch'], ['image/instance/build', IMAGE.name]]) {
-  const [program = '', ...args] = build
-  const { status, stderr } = spawnSync(join(root, program), args, { encoding: 'utf8' })
-  if (status !== 0) throw new Error(`${build.join(' ')} failed: ${stderr}`)
-}
+buildAll(IMAGE.name)
 
 t.setTimeout(600_000)
 const left = findRack(NAME)

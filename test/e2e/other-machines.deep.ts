@@ -1,7 +1,6 @@
 // Machines that do not boot as most do: ARM64, by PXE and by HTTP, into the ramdisk; and such as know nothing of networks, with iPXE in a USB
 // port, to their installed system. Takes some minutes.
 
-import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { createHash } from 'node:crypto'
 import { join } from 'node:path'
@@ -13,21 +12,14 @@ import { cpuArch, defaults, networkBoot, type MachinePlan } from '../../scripts/
 import { api, seedling, startSeed } from '../../scripts/lab/seed.ts'
 import type { StoredEvent } from '../../src/domain/event.ts'
 import { checkWays, deployment, inspection } from './boot-path.ts'
+import { buildAll } from './build.ts'
 
 const NAME = 'others'
 const IMAGE = { name: 'tiny', file: join(root, '.cache/image/instance/tiny.qcow2') }
 const BOOT = { patienceMs: 600_000, everyMs: 1000 }
 
 t.setTimeout(2_400_000)
-for (const [program = '', ...args] of [
-  ['image/ramdisk/build'],
-  ['image/ramdisk/build', 'arm64'],
-  ['image/ipxe/fetch'],
-  ['image/instance/build', IMAGE.name]
-]) {
-  const { status, stderr } = spawnSync(join(root, program), args, { encoding: 'utf8' })
-  if (status !== 0) throw new Error(`${program} failed: ${stderr}`)
-}
+buildAll(IMAGE.name, 'arm64')
 const left = findRack(NAME)
 if (left) await takeDown(left)
 const rack = await putUp({

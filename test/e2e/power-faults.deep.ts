@@ -2,7 +2,6 @@
 // matters. Each order ends with a deployed machine, or parked with the reason's name, within its bound; and no BMC was told
 // to do what its machine had done already.
 
-import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
@@ -11,6 +10,7 @@ import { findRack, ipmitool, putUp, root, setFaults, takeDown, until } from '../
 import { defaults, type MachinePlan } from '../../scripts/lab/plan.ts'
 import { api, seedConfig, seedling, startSeed } from '../../scripts/lab/seed.ts'
 import type { StoredEvent } from '../../src/domain/event.ts'
+import { buildAll } from './build.ts'
 
 const NAME = 'power'
 const IMAGE = { name: 'tiny', file: join(root, '.cache/image/instance/tiny.qcow2') }
@@ -19,11 +19,7 @@ const PATIENCE = { attempts: 2, powerSeconds: 40, askAgainSeconds: 15, networkSe
 /** Two attempts with all their patience used up, the pause between them, and the write. */
 const BOUND = { patienceMs: 600_000, everyMs: 250 }
 
-for (const build of [['image/ramdisk/build'], ['image/ipxe/fetch'], ['image/instance/build', IMAGE.name]]) {
-  const [program = '', ...args] = build
-  const { status, stderr } = spawnSync(join(root, program), args, { encoding: 'utf8' })
-  if (status !== 0) throw new Error(`${build.join(' ')} failed: ${stderr}`)
-}
+buildAll(IMAGE.name)
 
 t.setTimeout(3_000_000)
 const left = findRack(NAME)

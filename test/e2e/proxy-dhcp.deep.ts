@@ -1,7 +1,6 @@
 // Beside a DHCP server that stays: dnsmasq gives the addresses, Seedling in proxyDHCP mode the boot files, to the three kinds of real
 // firmware. Each machine is deployed with the tiny image. Takes some minutes.
 
-import { spawnSync } from 'node:child_process'
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
@@ -13,6 +12,7 @@ import { defaults } from '../../scripts/lab/plan.ts'
 import { inNamespace, run, startDetached } from '../../scripts/lab/process.ts'
 import { seedConfig, startSeed } from '../../scripts/lab/seed.ts'
 import { proxied, wayOf } from './boot-path.ts'
+import { buildAll } from './build.ts'
 
 const NAME = 'proxy'
 const IMAGE = { name: 'tiny', file: join(root, '.cache/image/instance/tiny.qcow2') }
@@ -20,14 +20,7 @@ const IMAGE = { name: 'tiny', file: join(root, '.cache/image/instance/tiny.qcow2
 const OTHER = '192.0.2.2'
 
 t.setTimeout(2_400_000)
-for (const [program = '', ...args] of [
-  ['image/ramdisk/build'],
-  ['image/ipxe/fetch'],
-  ['image/instance/build', IMAGE.name]
-]) {
-  const { status, stderr } = spawnSync(join(root, program), args, { encoding: 'utf8' })
-  if (status !== 0) throw new Error(`${program} failed: ${stderr}`)
-}
+buildAll(IMAGE.name)
 const left = findRack(NAME)
 if (left) await takeDown(left)
 const rack = await putUp({

@@ -1,7 +1,6 @@
 // Links as they are in real racks: switch ports with spanning tree, cables that come loose, several network cards, small MTUs, loss. On each
 // a BIOS and a UEFI machine are deployed with nobody touching them, and the timeline says what was in the way. Takes a while.
 
-import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -17,19 +16,13 @@ import {
 } from '../../scripts/lab/plan.ts'
 import { api, startSeed } from '../../scripts/lab/seed.ts'
 import type { Event, StoredEvent } from '../../src/domain/event.ts'
+import { buildAll } from './build.ts'
 
 const NAME = 'links'
 const IMAGE = { name: 'tiny', file: join(root, '.cache/image/instance/tiny.qcow2') }
 
 t.setTimeout(7_200_000)
-for (const [program = '', ...args] of [
-  ['image/ramdisk/build'],
-  ['image/ipxe/fetch'],
-  ['image/instance/build', IMAGE.name]
-]) {
-  const { status, stderr } = spawnSync(join(root, program), args, { encoding: 'utf8' })
-  if (status !== 0) throw new Error(`${program} failed: ${stderr}`)
-}
+buildAll(IMAGE.name)
 
 type Delay = Extract<Event, { kind: 'boot-delayed' }>['detail']
 

@@ -51,5 +51,5 @@ t.test('real clients through 20 % loss get every byte', { timeout: 110_000 }, as
     t.match(sum, wanted, `${name}: every byte`)
   }
   const resent = tftp.log.reduce((sum, { resent = 0 }) => sum + Number(resent), 0)
-  t.ok(resent > 10, `${resent} blocks were sent again: there was loss`)
+  t.ok(resent > 3, `${resent} blocks were sent again: there was loss`)
 })

@@ -30,9 +30,12 @@ const start = performance.now()
 const elapsed = () => (performance.now() - start) / 1000
 let sent = 0
 while (elapsed() < seconds) {
+  if (rate > 0 && sent > rate * elapsed()) {
+    await sleep(1)
+    continue
+  }
   for (let count = 0; count < BATCH; count++) socket.send(packets[sent++ % MACS]!)
-  if (rate > 0 && sent > rate * elapsed()) await sleep(1)
-  else await turn()
+  await turn()
 }
 socket.close()
 console.log(sent)

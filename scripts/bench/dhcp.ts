@@ -57,7 +57,7 @@ const named = SERVERS.filter((name) => words.includes(name))
 const servers = named.length > 0 ? named : SERVERS
 
 /** Times in seconds. */
-const full = { rounds: 8, warmup: 3, probe: 4, avalanches: 3, alone: 60, flood: 60 }
+const full = { rounds: 8, warmup: 3, probe: 4, avalanches: 3, alone: 30, flood: 60 }
 const plan = quick
   ? { rounds: 4, warmup: 1, probe: 2, avalanches: 1, alone: 3, flood: 4 }
   : words.includes('flood')

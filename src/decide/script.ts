@@ -103,7 +103,10 @@ const ipxe: Writer = (plan, mac, settings) => {
   ])
 }
 
-/** Where the installed system may have its loader; Debian's GRUB cannot tell firmware to go on to the disk, so it goes there itself. */
+/**
+ * Where the installed system may have its loader. Debian's GRUB cannot tell firmware to go on to the next boot device (its `exit` ends in the
+ * firmware's menu), so it goes to the disk itself; it sees the disks that are in the firmware's boot order.
+ */
 const DISK_LOADERS = [
   '/EFI/debian/shimx64.efi',
   '/EFI/ubuntu/shimx64.efi',

@@ -1,9 +1,9 @@
 // What Node's sockets lack, through koffi: opening a socket on one link, and filters in the kernel. Numbers are Linux's, alike on x86-64 and ARM64.
 
-import type Koffi from 'koffi'
 import { AppError } from '../src/domain/error.ts'
 import { parseIp, type Ip } from '../src/wire/address.ts'
 import type { Link } from './listen.ts'
+import { loadKoffi } from './native-events.ts'
 
 /** A whole room boots at once, and at the default size a burst of a few thousand datagrams loses a third. */
 export const RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024
@@ -49,12 +49,8 @@ const TCP_INFO_BYTES = 140
 
 /** null: the optional dependency is not installed. */
 export async function loadNative(): Promise<Native | null> {
-  let koffi: typeof Koffi
-  try {
-    koffi = (await import('koffi')).default
-  } catch {
-    return null
-  }
+  const koffi = await loadKoffi()
+  if (!koffi) return null
   const libc = koffi.load('libc.so.6')
   const socket = libc.func('int socket(int, int, int)')
   const setsockopt = libc.func('int setsockopt(int, int, int, const void *, uint32_t)')

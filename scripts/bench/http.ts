@@ -1,8 +1,8 @@
 // HTTP against nginx with sendfile, both up at the same time in one namespace, asked in turn by curl from another over a virtual cable, so that they
 // meet the same noise; the median of each counts. Ours is the service with its store and its gate.
 //
-//   hot       32 MiB: a chunk, from the memory for chunks; one client eight times in a row, and 64 at once
-//   cold      1 GiB: a ramdisk too large for memory, read from its file (the system's cache has it, for both)
+//   hot       32 MiB: a chunk; one client eight times in a row, and 64 at once
+//   cold      1 GiB: a ramdisk too large for memory, sent from its file (the system's cache has it, for both)
 //   cold, 64  64 clients at once, each its own 16 MiB of that file
 //
 // Rates in MB/s (10⁶ bytes). Last line: one JSON object.

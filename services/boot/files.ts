@@ -3,14 +3,17 @@
 
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
+import { closeSync, read, writeSync } from 'node:fs'
 import { open, type FileHandle } from 'node:fs/promises'
 import type { ServerResponse } from 'node:http'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { BootSettings } from '../../src/decide/boot-file.ts'
 import { AppError } from '../../src/domain/error.ts'
 import type { CpuArch } from '../../src/domain/node.ts'
 import type { Config, RamdiskPaths } from '../config.ts'
+import { memoryFile, type Bodies, type Piece, type SenderLimits } from './bodies.ts'
 import { portion } from './ranges.ts'
 
 const MIB = 2 ** 20
@@ -29,13 +32,13 @@ const USUAL_LIMITS: SenderLimits = { slowest: 64 * 1024, patienceSeconds: 20 }
 /** In these letters: Debian's GRUB, where it was loaded by UEFI's HTTP boot, compares them by case and takes a file without it for empty. */
 export const CONTENT_LENGTH = 'Content-Length'
 
-export type BootFileHandle = { content: Content; sha256: string; handle: FileHandle }
-type RamdiskFiles = { kernel: BootFileHandle; ramdisk: BootFileHandle }
+type BootFileContent = { content: Content; sha256: string; close(): void }
+type RamdiskFiles = { kernel: BootFileContent; ramdisk: BootFileContent }
 
 /** The deploy kernel and ramdisk of each architecture that has them. */
 export type BootFiles = {
   ramdisks: Partial<Record<CpuArch, RamdiskFiles>>
-  close(): Promise<void>
+  close(): void
 }
 
 /** Opens and hashes deploy kernels and ramdisks; AppError `bad-config` naming the file that is missing or empty. */
@@ -48,8 +51,13 @@ export async function openBootFiles(paths: Config['boot']['ramdisks']): Promise<
       ramdisk: await openHashed(`${key}.ramdisk`, ramdisk, arch)
     }
   }
-  const handles = Object.values(ramdisks).flatMap(({ kernel, ramdisk }) => [kernel.handle, ramdisk.handle])
-  return { ramdisks, close: async () => void (await Promise.all(handles.map((handle) => handle.close()))) }
+  return {
+    ramdisks,
+    close: () =>
+      Object.values(ramdisks).forEach(({ kernel, ramdisk }) =>
+        [kernel, ramdisk].forEach((file) => file.close())
+      )
+  }
 }
 
 /** The names of these files under `/boot/`. */
@@ -60,7 +68,7 @@ export function bootFileHashes({ ramdisks }: BootFiles): BootSettings['ramdisks'
   return hashes
 }
 
-async function openHashed(key: string, path: string, arch: CpuArch): Promise<BootFileHandle> {
+async function openHashed(key: string, path: string, arch: CpuArch): Promise<BootFileContent> {
   const maker = arch === 'aarch64' ? 'image/ramdisk/build arm64' : 'image/ramdisk/build'
   let handle: FileHandle
   try {
@@ -87,8 +95,14 @@ async function openHashed(key: string, path: string, arch: CpuArch): Promise<Boo
     await handle.close()
     throw new AppError('bad-config', `"${key}": ${path} is empty or not a file; ${maker} makes it`)
   }
-  const content = whole ? { bytes: whole.subarray(0, size) } : { handle, size }
-  return { content, handle, sha256: hash.digest('hex') }
+  const sha256 = hash.digest('hex')
+  if (!whole) return { content: { fd: handle.fd, size }, sha256, close: () => void handle.close() }
+  await handle.close()
+  const bytes = whole.subarray(0, size)
+  const fd = await memoryFile(key)
+  if (fd === null) return { content: { bytes }, sha256, close: () => {} }
+  for (let done = 0; done < size;) done += writeSync(fd, bytes, done)
+  return { content: { fd, size }, sha256, close: () => closeSync(fd) }
 }
 
 const SHA256 = /^[0-9a-f]{64}$/
@@ -105,7 +119,8 @@ export function imagePath(dataDir: string, kind: 'chunks' | 'manifests', sha256:
     : join(dataDir, 'images', 'manifests', sha256)
 }
 
-export type Content = { bytes: Uint8Array } | { handle: FileHandle; size: number }
+/** Bytes, or an open file. */
+export type Content = { bytes: Uint8Array } | { fd: number; size: number }
 
 export type Sent = {
   /** Bytes of the body that went out; all of the content, or the range asked for. */
@@ -114,18 +129,12 @@ export type Sent = {
   whole: boolean
 }
 
-export type SenderLimits = {
-  /** Bytes a second, from one piece to the next. */
-  slowest: number
-  /** On top of that. */
-  patienceSeconds: number
-}
-
 /**
  * Answers with content whose name is `sha256`: HEAD, strong ETag, one range. Takes the reply over; resolves when all is sent or the
  * client is gone (`whole` false). Never rejects for what a client does.
  */
 export function createSender(
+  bodies: Bodies | null,
   limits: SenderLimits = USUAL_LIMITS
 ): (
   request: FastifyRequest,
@@ -165,10 +174,12 @@ export function createSender(
     }
     active++
     try {
+      const socket = descriptor(raw)
       if ('bytes' in content)
         await pour(content.bytes.subarray(what.start, what.start + what.length), raw, limits)
-      else
-        await pump(content.handle, what.start, what.length, raw, active > MANY ? SMALL_BUFFER : MIB, limits)
+      else if (bodies && socket >= 0)
+        await carry(bodies, socket, { fd: content.fd, start: what.start, length: what.length }, raw, limits)
+      else await pump(content.fd, what.start, what.length, raw, active > MANY ? SMALL_BUFFER : MIB, limits)
       raw.end()
       if (!raw.writableFinished) await once(raw, 'finish')
       return { bytes: what.length, whole: what.length === size }
@@ -182,6 +193,37 @@ export function createSender(
     }
   }
 }
+
+/** The number of a reply's connection; -1: it has none. Node does not say it openly. */
+function descriptor(raw: ServerResponse): number {
+  return (raw.socket as { _handle?: { fd?: number } | null } | null)?._handle?.fd ?? -1
+}
+
+/** Head first, by Node; then the body past it. */
+async function carry(
+  bodies: Bodies,
+  connection: number,
+  piece: Piece,
+  raw: ServerResponse,
+  limits: SenderLimits
+): Promise<void> {
+  const { socket } = raw
+  raw.flushHeaders()
+  // Node sees nothing move from here on; the thread that sends has its eye on it.
+  socket?.setTimeout(0)
+  if (socket?.writableLength) await write(raw, Buffer.alloc(0), limits)
+  const gone = new AbortController()
+  const abort = (): void => gone.abort()
+  raw.once('close', abort)
+  try {
+    if (raw.destroyed) throw new Error('the client is gone')
+    await bodies.send(connection, piece, limits, gone.signal)
+  } finally {
+    raw.off('close', abort)
+  }
+}
+
+const readAt = promisify(read)
 
 /** None of it is copied. */
 async function pour(bytes: Uint8Array, raw: ServerResponse, limits: SenderLimits): Promise<void> {
@@ -198,7 +240,7 @@ async function pour(bytes: Uint8Array, raw: ServerResponse, limits: SenderLimits
 
 /** Reads into one buffer while the other is on its way out. */
 async function pump(
-  handle: FileHandle,
+  fd: number,
   start: number,
   length: number,
   raw: ServerResponse,
@@ -212,7 +254,7 @@ async function pump(
     const buffer = buffers[turn] as Buffer
     turn = 1 - turn
     const wanted = Math.min(buffer.length, length - done)
-    const { bytesRead } = await handle.read(buffer, 0, wanted, start + done)
+    const { bytesRead } = await readAt(fd, buffer, 0, wanted, start + done)
     if (bytesRead === 0) throw new Error('the file is shorter than it was')
     await written
     written = write(raw, buffer.subarray(0, bytesRead), limits)

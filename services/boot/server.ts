@@ -28,8 +28,9 @@ import type { Apply } from '../store/apply.ts'
 import type { Facts, MachineFacts } from '../store/facts.ts'
 import type { Store } from '../store/open.ts'
 import { createAdmission, USUAL_ADMISSION, type AdmissionLimits } from './admission.ts'
-import { createChunks, openOrNull } from './chunks.ts'
+import { startBodies, type Bodies } from './bodies.ts'
 import { CONTENT_LENGTH, createSender, imagePath, isSha256, type BootFiles, type Content } from './files.ts'
+import { createOpenFiles } from './open-files.ts'
 
 /** Mounted beside our own routes: the agent's calls, the metadata. */
 export type Routes = (app: FastifyInstance) => Promise<void>
@@ -71,8 +72,8 @@ const STATUS: Record<FileRefusal, number> = {
   write: 405
 }
 
-/** The application, without a port: `inject` tests it. */
-export function buildBoot(deps: BootDeps): FastifyInstance {
+/** The application, without a port: `inject` tests it. Without `bodies` it sends them itself. */
+export function buildBoot(deps: BootDeps, bodies: Bodies | null = null): FastifyInstance {
   const { store, facts, apply, now, dataDir, files, loaders, settings } = deps
   const app = Fastify({
     loggerInstance: deps.log as FastifyBaseLogger,
@@ -88,8 +89,9 @@ export function buildBoot(deps: BootDeps): FastifyInstance {
   })
   // A room full of machines, a few connections each.
   app.server.maxConnections = MOST_CONNECTIONS
-  const send = createSender()
-  const chunks = createChunks(dataDir)
+  const send = createSender(bodies)
+  const openFiles = createOpenFiles()
+  app.addHook('onClose', () => openFiles.close())
   const admission = createAdmission(deps.admission ?? USUAL_ADMISSION, () => performance.now())
 
   const connections = new Map<string, number>()
@@ -273,20 +275,20 @@ export function buildBoot(deps: BootDeps): FastifyInstance {
   // GRUB's own folder, wherever it was loaded from.
   app.get('/grub/*', loader)
 
+  async function stored(kind: 'chunks' | 'manifests', sha256: string) {
+    const found = isSha256(sha256) ? await openFiles.take(imagePath(dataDir, kind, sha256)) : null
+    return found && { content: found, sha256, done: found.done }
+  }
   app.get<{ Params: { digest: string } }>('/images/:digest/manifest', (request, reply) => {
     const { digest } = request.params
     return answer(request, reply, 'manifest', { file: 'manifest', digest }, async () => {
-      const found = isSha256(digest) ? await openOrNull(imagePath(dataDir, 'manifests', digest)) : null
-      const done = () => void found?.handle.close()
-      return found && { content: found, sha256: digest, type: 'text/plain; charset=utf-8', done }
+      const found = await stored('manifests', digest)
+      return found && { ...found, type: 'text/plain; charset=utf-8' }
     })
   })
   app.get<{ Params: { sha256: string } }>('/images/chunks/:sha256', (request, reply) => {
     const { sha256 } = request.params
-    return answer(request, reply, 'chunk', { file: 'chunk', sha256 }, async () => {
-      const found = await chunks.take(sha256)
-      return found && { ...found, sha256 }
-    })
+    return answer(request, reply, 'chunk', { file: 'chunk', sha256 }, () => stored('chunks', sha256))
   })
 
   for (const routes of deps.routes) app.register(routes)
@@ -297,7 +299,8 @@ export function buildBoot(deps: BootDeps): FastifyInstance {
 export async function startBoot(
   deps: BootDeps & { listen: ListenOptions; metadata?: ListenOptions | null }
 ): Promise<{ port: number; close(): Promise<void> }> {
-  const app = buildBoot(deps)
+  const bodies = await startBodies()
+  const app = buildBoot(deps, bodies)
   await app.ready()
   await listenStream(app.server, deps.listen)
   const metadata = deps.metadata ? createServer((socket) => app.server.emit('connection', socket)) : null
@@ -309,6 +312,7 @@ export async function startBoot(
       metadata?.close()
       await app.close()
       app.server.closeAllConnections()
+      await bodies?.close()
     }
   }
 }

@@ -8,6 +8,7 @@ import { isIPv4 } from 'node:net'
 import { availableParallelism } from 'node:os'
 import { Worker } from 'node:worker_threads'
 import { parseIp, type Ip } from '../../src/wire/address.ts'
+import { WAKE } from '../native-events.ts'
 import { createTransfers, makePeer, type Begin, type Port, type Told } from './transfers.ts'
 import { TICK } from './wheel.ts'
 import type { FromWorker, ToWorker } from './worker.ts'
@@ -66,9 +67,6 @@ async function startThread(address: Ip, told: Told): Promise<Thread | null> {
     }
   }
 }
-
-/** What an eventfd(2) adds up. */
-const WAKE = Buffer.from(new BigUint64Array([1n]).buffer)
 
 /** Transfers in this thread, from ports of `address`, or all from `shared`, which stays its owner's. */
 export async function startHere(where: { address: Ip } | { shared: Socket }, told: Told): Promise<Carrier> {

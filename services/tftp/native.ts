@@ -1,13 +1,9 @@
-// What Node's sockets lack, through koffi: waiting for several ports, taking many datagrams in one call (recvmmsg(2)), and sending a window in one
-// (UDP_SEGMENT, udp(7): the kernel cuts it into datagrams). For a thread that may block. Layouts and numbers are Linux's, alike on
-// x86-64 and ARM64.
+// What Node's sockets lack, through koffi: taking many datagrams in one call (recvmmsg(2)), and sending a window in one (UDP_SEGMENT, udp(7): the
+// kernel cuts it into datagrams). For a thread that may block. Layouts and numbers are Linux's, alike on x86-64 and ARM64.
 
-import type Koffi from 'koffi'
 import { formatIp, parseIp, type Ip } from '../../src/wire/address.ts'
+import { loadKoffi, nativeEvents, type NativeEvents, type Source } from '../native-events.ts'
 import { makePeer, type Peer, type Port } from './transfers.ts'
-
-/** Something that can be waited for. */
-export type Source = { fd: number; close(): void }
 
 export type NativePort = Port &
   Source & {
@@ -15,19 +11,9 @@ export type NativePort = Port &
     receive(heard: (message: Buffer, from: Peer) => void): void
   }
 
-export type Native = {
+export type Native = NativeEvents & {
   /** Any free port of the address. Throws when there is none. */
   openPort(address: Ip): NativePort
-  /** A descriptor that others write 8 bytes to (eventfd(2)); `clear` once woken. */
-  openWake(): Source & { clear(): void }
-  /** Watches them together. */
-  watch<T extends Source>(sources: readonly T[]): Watch<T>
-}
-
-export type Watch<T> = {
-  /** Blocks until one of them can be read or so many milliseconds are over (-1: for ever); then `ready` is called for each that can. */
-  wait(milliseconds: number, ready: (source: T) => void): void
-  close(): void
 }
 
 const AF_INET = 2
@@ -40,10 +26,6 @@ const SO_RCVBUFFORCE = 33
 const SOL_UDP = 17
 const UDP_SEGMENT = 103
 const MSG_DONTWAIT = 0x40
-const EFD_CLOEXEC = 0o2000000
-const EPOLL_CLOEXEC = 0o2000000
-const EPOLL_CTL_ADD = 1
-const EPOLLIN = 1
 
 /** Answers of a room that boots at once, and windows on their way to it. */
 const BUFFER_BYTES = 4 * 2 ** 20
@@ -57,29 +39,18 @@ const LONGEST = 2048
 const ADDRESS_BYTES = 16
 /** Clients whose ends are remembered as objects, so that not every datagram makes one. */
 const MOST_PEERS = 8192
-/** struct epoll_event: events, then 64 bits of our own; packed on x86-64 alone. */
-const EPOLL_EVENT_BYTES = process.arch === 'x64' ? 12 : 16
 /** struct mmsghdr: msghdr (name, its length, iovec, their count, control, its length, flags), then the datagram's length. */
 const MMSGHDR = { bytes: 64, name: 0, nameLength: 8, iovec: 16, iovecs: 24, length: 56 }
 const IOVEC_BYTES = 16
 
 /** null: the optional dependency is not installed. */
 export async function loadNative(): Promise<Native | null> {
-  let koffi: typeof Koffi
-  try {
-    koffi = (await import('koffi')).default
-  } catch {
-    return null
-  }
+  const koffi = await loadKoffi()
+  if (!koffi) return null
   const libc = koffi.load('libc.so.6')
   const socket = libc.func('int socket(int, int, int)')
   const bind = libc.func('int bind(int, const void *, uint32_t)')
   const close = libc.func('int close(int)')
-  const read = libc.func('int64_t read(int, void *, uint64_t)')
-  const eventfd = libc.func('int eventfd(unsigned int, int)')
-  const epollCreate = libc.func('int epoll_create1(int)')
-  const epollControl = libc.func('int epoll_ctl(int, int, int, void *)')
-  const epollWait = libc.func('int epoll_wait(int, void *, int, int)')
   const setsockopt = libc.func('int setsockopt(int, int, int, const void *, uint32_t)')
   const sendto = libc.func('int64_t sendto(int, const void *, uint64_t, int, const void *, uint32_t)')
   const recvmmsg = libc.func('int recvmmsg(int, void *, unsigned int, int, void *)')
@@ -153,6 +124,7 @@ export async function loadNative(): Promise<Native | null> {
   }
 
   return {
+    ...nativeEvents(koffi),
     openPort(address) {
       const fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0) as number
       // Beyond the system's limit, where we are allowed to.
@@ -192,32 +164,6 @@ export async function loadNative(): Promise<Native | null> {
           }
         },
         receive: (heard) => receive(fd, heard),
-        close: () => void close(fd)
-      }
-    },
-    openWake() {
-      const fd = eventfd(0, EFD_CLOEXEC) as number
-      if (fd < 0) throw new Error(`TFTP: no eventfd (errno ${koffi.errno()})`)
-      const count = Buffer.alloc(8)
-      return { fd, clear: () => void read(fd, count, 8), close: () => void close(fd) }
-    },
-    watch(sources) {
-      const fd = epollCreate(EPOLL_CLOEXEC) as number
-      const events = Buffer.alloc(sources.length * EPOLL_EVENT_BYTES)
-      sources.forEach((source, index) => {
-        events.writeUInt32LE(EPOLLIN, 0)
-        events.writeUInt32LE(index, EPOLL_EVENT_BYTES - 8)
-        if (epollControl(fd, EPOLL_CTL_ADD, source.fd, events) !== 0)
-          throw new Error(`TFTP: cannot wait for datagrams (errno ${koffi.errno()})`)
-      })
-      return {
-        wait(milliseconds, ready) {
-          const count = epollWait(fd, events, sources.length, milliseconds) as number
-          for (let turn = 0; turn < count; turn++) {
-            const source = sources[events.readUInt32LE(turn * EPOLL_EVENT_BYTES + EPOLL_EVENT_BYTES - 8)]
-            if (source) ready(source)
-          }
-        },
         close: () => void close(fd)
       }
     }

@@ -2,7 +2,7 @@
 // whose way of receiving costs a transfer in lock-step more than everything else together.
 
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
-import { loadNative } from './native.ts'
+import { loadNative, type NativePort } from './native.ts'
 import { createTransfers, type Begin, type Ended } from './transfers.ts'
 import { TICK } from './wheel.ts'
 
@@ -30,7 +30,8 @@ else {
   })
   tell({ kind: 'ready', wake: wake.fd })
 
-  const watch = native.watch([wake, ...ports])
+  const watch = native.watch<typeof wake | NativePort>()
+  for (const source of [wake, ...ports]) watch.add(source, 'readable')
   let open = true
   while (open) {
     // A turn of the wheel is due within TICK as long as anything is under way.

@@ -4,6 +4,7 @@
 import { createReadStream, statSync } from 'node:fs'
 import { Transform } from 'node:stream'
 import { Argument, Command, CommanderError } from 'commander'
+import { backupCommand } from './backup.ts'
 import { bmcCommands, powerStatus } from './bmc.ts'
 import { CliError, createClient, type Client, type Json } from './client.ts'
 import type { AddCommand } from './command.ts'
@@ -53,7 +54,10 @@ export async function runCli(argv: string[]): Promise<number> {
     .description('Takes powered-off machines to running instances.')
     .exitOverride()
     .showHelpAfterError('(--help tells what there is)')
-    .addHelpText('after', '\nThe appliance itself:\n  seedling serve --config FILE')
+    .addHelpText(
+      'after',
+      '\nThe appliance itself:\n  seedling serve --config FILE\n  seedling restore BACKUP --config FILE\n  seedling rollback --config FILE'
+    )
 
   /** A command with the options that all have; what it answers false to ends with exit code 1. */
   function command(
@@ -89,6 +93,7 @@ export async function runCli(argv: string[]): Promise<number> {
   consoleCommand(program, command)
   dhcpCommands(program, command)
   bmcCommands(program, node, command)
+  backupCommand(program, command)
 
   try {
     await program.parseAsync(argv)

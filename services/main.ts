@@ -7,6 +7,9 @@ try {
   if (command === 'serve') {
     const { serve } = await import('./serve.ts')
     await serve(rest)
+  } else if (command === 'appliance') {
+    const { appliance } = await import('./appliance.ts')
+    await appliance(rest)
   } else {
     const { runCli } = await import('./cli/cli.ts')
     process.exitCode = await runCli(process.argv)

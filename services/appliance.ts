@@ -3,7 +3,6 @@
 import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { pino } from 'pino'
 import {
   checkSettings,
   givenAgain,
@@ -12,11 +11,8 @@ import {
 } from '../src/decide/appliance-settings.ts'
 import { LAN } from '../src/decide/appliance-files.ts'
 import { AppError } from '../src/domain/error.ts'
-import { askSettings } from './appliance/dialogue.ts'
 import { findSettings, hostLinks } from './appliance/seed.ts'
 import { readSettings, STATE, writeSettings } from './appliance/write.ts'
-import { startDhcpWatch } from './dhcp/watch.ts'
-import { listenDhcp } from './listen.ts'
 
 const USAGE = `usage:
   seedling appliance first-boot             settings from the seed or the kernel's arguments, if there are any
@@ -43,11 +39,12 @@ export async function appliance([command, ...args]: string[]): Promise<void> {
   throw new AppError('bad-request', USAGE)
 }
 
-function firstBoot(): void {
+/** Loads as little as it can: the first offer waits for it. */
+async function firstBoot(): Promise<void> {
   const found = findSettings()
   if (!found)
     return console.log('no settings in a seed or in kernel arguments; they are asked for on the console')
-  writeSettings(checkSettings(found.given, hostLinks(), found.from))
+  await writeSettings(checkSettings(found.given, hostLinks(), found.from))
   console.log(`settings taken from ${found.from}`)
 }
 
@@ -70,6 +67,7 @@ async function ask(): Promise<void> {
 }
 
 async function dialogue(signal: AbortSignal): Promise<void> {
+  const { askSettings } = await import('./appliance/dialogue.ts')
   const links = await linksUp()
   const answers = new Map<string, Promise<string[]>>()
   const before = readSettings()
@@ -85,7 +83,7 @@ async function dialogue(signal: AbortSignal): Promise<void> {
       return known
     }
   })
-  writeSettings(settings)
+  await writeSettings(settings)
 }
 
 async function network(args: string[]): Promise<void> {
@@ -95,7 +93,7 @@ async function network(args: string[]): Promise<void> {
     const bad = args.find((arg) => !/^[a-z]+=/.test(arg))
     if (bad !== undefined) throw new AppError('bad-request', `not NAME=VALUE: "${bad}"\n${USAGE}`)
     const given = settingsFromKernel(args.map((arg) => `seedling.${arg.replaceAll(' ', ',')}`).join(' '))
-    writeSettings(
+    await writeSettings(
       checkSettings({ ...(before ? givenAgain(before) : {}), ...given }, hostLinks(), 'the settings')
     )
   }
@@ -115,6 +113,9 @@ async function linksUp(): Promise<HostLink[]> {
 /** Who answers DHCP on a link: one question under an address of our own, and the answers of a few seconds. */
 async function otherServers(link: HostLink): Promise<string[]> {
   if (link.name === LAN) return []
+  const { pino } = await import('pino')
+  const { startDhcpWatch } = await import('./dhcp/watch.ts')
+  const { listenDhcp } = await import('./listen.ts')
   const where = { interface: link.name, address: ASKING }
   run('ip', 'address', 'add', `${ASKING}/32`, 'dev', link.name)
   try {

@@ -53,7 +53,10 @@ export async function runCli(argv: string[]): Promise<number> {
     .description('Takes powered-off machines to running instances.')
     .exitOverride()
     .showHelpAfterError('(--help tells what there is)')
-    .addHelpText('after', '\nThe appliance itself:\n  seedling serve --config FILE\n  seedling appliance   settings of the appliance image')
+    .addHelpText(
+      'after',
+      '\nThe appliance itself:\n  seedling serve --config FILE\n  seedling appliance   settings of the appliance image'
+    )
 
   /** A command with the options that all have; what it answers false to ends with exit code 1. */
   function command(

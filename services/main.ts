@@ -13,6 +13,9 @@ try {
   } else if (command === 'rollback') {
     const { rollbackCommand } = await import('./restore.ts')
     process.exitCode = await rollbackCommand(rest)
+  } else if (command === 'appliance') {
+    const { appliance } = await import('./appliance.ts')
+    await appliance(rest)
   } else {
     const { runCli } = await import('./cli/cli.ts')
     process.exitCode = await runCli(process.argv)

@@ -31,6 +31,7 @@ import { linkMac, linkMtu, startLinkWatch } from './link.ts'
 import { inheritedSockets, listenDatagrams, listenDhcp, listenOptions } from './listen.ts'
 import { loadNative } from './native-sockets.ts'
 import { metadataRoutes } from './metadata/routes.ts'
+import { openSystemd } from './systemd.ts'
 import { createApply } from './store/apply.ts'
 import { createFacts } from './store/facts.ts'
 import { openStore } from './store/open.ts'
@@ -49,6 +50,7 @@ export async function serve(args: string[]): Promise<void> {
   const log = openLog(config.log.level)
   log.info({ config, node: process.version, pid: process.pid }, 'starting')
 
+  const systemd = await openSystemd(process.env)
   const store = openStore(config.dataDir)
   const facts = createFacts(store)
   const apply = createApply(store)
@@ -167,6 +169,7 @@ export async function serve(args: string[]): Promise<void> {
       }, ADDRESS_PATIENCE_MILLISECONDS).unref()
     }
   })
+  systemd.ready()
   log.info({ url, link, loaders: [...loaders.keys()] }, 'serving')
 
   let stopping = false
@@ -174,6 +177,7 @@ export async function serve(args: string[]): Promise<void> {
     if (stopping) return
     stopping = true
     log.info({ signal }, 'stopping')
+    systemd.stopping()
     linkWatch.close()
     // Machines first, then what they caused, then what all of them stand on.
     await Promise.all([dhcp.close(), tftp.close(), boot.close(), api.close(), images.close()])

@@ -79,6 +79,7 @@ export async function putUp(options: RackOptions): Promise<RackPlan> {
 
 /** Ends every process of the rack and removes namespaces, links and files. Safe to repeat. */
 export async function takeDown(rack: RackPlan): Promise<void> {
+  if (rack.appliance) await stopRecorded(rack.appliance.tunnel.pidFile)
   await stopRecorded(rack.seed.pidFile)
   await stopRecorded(rack.daemon.pidFile)
   await removeNetwork(rack)

@@ -13,7 +13,7 @@ const namespaces = (rack: RackPlan) => [rack.lan.namespace, rack.bmcs.namespace,
 
 /** Builds namespaces, bridge, links and taps. @throws Error if anything of that name is there already */
 export function buildNetwork(rack: RackPlan): void {
-  const { lan, otherLan, bmcs, seed, machines } = rack
+  const { lan, otherLan, bmcs, seed, machines, appliance } = rack
   const { mtu, spanningTree, lossPercent, nics } = rack.options
   const ip = (line: string) => run(['ip', ...line.split(' ')])
   const ipIn = (namespace: string, line: string) => ip(`-n ${namespace} ${line}`)
@@ -42,7 +42,17 @@ export function buildNetwork(rack: RackPlan): void {
       otherNics.forEach(({ tap }, card) => port(tap, card === 0 ? otherLan.bridge : null))
   }
 
-  cable(seed.bmc.link, bmcs.namespace, bmcs.link)
+  if (appliance) {
+    // Beside the LAN's bridge, because one QEMU is on both.
+    const { tap, bridge: name } = appliance.bmc
+    bridge(name, 'stp_state 0 forward_delay 0')
+    port(tap, name)
+    port(appliance.lan.tap, lan.bridge)
+    cable(seed.bmc.link, lan.namespace, 'bmc-seed')
+    ipIn(lan.namespace, `link set bmc-seed master ${name} up`)
+    ipIn(lan.namespace, `link add bmc-rack type veth peer name ${bmcs.link} netns ${bmcs.namespace}`)
+    ipIn(lan.namespace, `link set bmc-rack master ${name} up`)
+  } else cable(seed.bmc.link, bmcs.namespace, bmcs.link)
   for (const { bmc } of machines)
     ipIn(bmcs.namespace, `address add ${bmc.address}/${bmcs.prefix} dev ${bmcs.link}`)
   ipIn(bmcs.namespace, `link set ${bmcs.link} up`)
@@ -56,7 +66,7 @@ export function buildNetwork(rack: RackPlan): void {
     ipIn(seed.namespace, `address add ${address}/${prefix} dev ${link}`)
     ipIn(seed.namespace, `link set ${link} up`)
   }
-  ipIn(seed.namespace, `address add ${METADATA_ADDRESS}/32 dev ${seed.lan.link}`)
+  if (!appliance) ipIn(seed.namespace, `address add ${METADATA_ADDRESS}/32 dev ${seed.lan.link}`)
 
   function bridge(name: string, tree: string): void {
     ipIn(lan.namespace, `link add ${name} type bridge ${tree} mcast_snooping 0`)

@@ -49,6 +49,8 @@ export type RackOptions = {
   lossPercent: number
   /** Network cards of a machine. The last is on the LAN; the first on a network with a DHCP server of its own; others go nowhere. */
   nics: number
+  /** Seedling is the appliance image in a virtual machine, not a process of ours. */
+  appliance: boolean
 }
 
 export const defaults: RackOptions = {
@@ -61,7 +63,8 @@ export const defaults: RackOptions = {
   mtu: 1500,
   spanningTree: false,
   lossPercent: 0,
-  nics: 1
+  nics: 1,
+  appliance: false
 }
 
 /** The TCP port at each BMC's address that is its machine's serial port. */
@@ -72,6 +75,8 @@ export const machineMacs = '52:54:00:5e:ed:'
 
 /** The same for network cards that are not on the LAN; the number of the card follows, then that of the machine. */
 const otherMacs = '52:54:00:5f:'
+/** The appliance's network cards. */
+const applianceMacs = '52:54:00:5e:ee:'
 /** What all machines of all racks are, by SMBIOS and by their BMCs. */
 export const hardware = { manufacturer: 'Seedling', product: 'Virtual machine' }
 
@@ -103,6 +108,17 @@ export type MachinePlan = {
   bmc: { address: string; port: number; username: string; password: string; dir: string; log: string }
 }
 
+export type AppliancePlan = {
+  disk: string
+  seedDisk: string
+  seedFolder: string
+  console: string
+  memoryMiB: number
+  lan: { mac: string; tap: string; address: string }
+  bmc: { mac: string; tap: string; address: string; bridge: string }
+  tunnel: { log: string; pidFile: string }
+}
+
 export type RackPlan = {
   name: string
   /** What it was planned from. */
@@ -126,6 +142,11 @@ export type RackPlan = {
     apiSocket: string
     apiPort: number
   }
+  /**
+   * The appliance, if Seedling is one: a virtual machine on the LAN and on the BMCs' network. What is called the seed is then the host of
+   * an operator on both, where the API's socket is (by SSH). Its process in `seed.pidFile` is the machine.
+   */
+  appliance: AppliancePlan | null
   daemon: { socket: string; log: string; pidFile: string; bmcModule: string }
   /** The LAN's packets, when they are recorded (capture.ts). */
   capture: { pcap: string; log: string; pidFile: string }
@@ -162,8 +183,8 @@ export function planRack(root: string, options: RackOptions, password: () => str
     bmcs: { namespace: namespace('bmc'), link: 'bmc', prefix: 24 },
     seed: {
       namespace: namespace('seed'),
-      lan: { link: 'lan0', address: '192.0.2.1', prefix: 24 },
-      bmc: { link: 'bmc0', address: '198.18.0.1', prefix: 24 },
+      lan: { link: 'lan0', address: options.appliance ? '192.0.2.2' : '192.0.2.1', prefix: 24 },
+      bmc: { link: 'bmc0', address: options.appliance ? '198.18.0.2' : '198.18.0.1', prefix: 24 },
       management: {
         link: 'mgmt0',
         address: `${management}.2`,
@@ -178,6 +199,7 @@ export function planRack(root: string, options: RackOptions, password: () => str
       apiSocket: at('api.sock'),
       apiPort: 6385
     },
+    appliance: options.appliance ? planAppliance(at) : null,
     daemon: {
       socket: at('daemon.sock'),
       log: at('daemon.log'),
@@ -195,6 +217,17 @@ export function planRack(root: string, options: RackOptions, password: () => str
 export function rackDir(root: string, name: string): string {
   return join(root, '.cache', name === defaults.name ? 'rack' : `rack-${name}`)
 }
+
+const planAppliance = (at: (file: string) => string): AppliancePlan => ({
+  disk: at('appliance.qcow2'),
+  seedDisk: at('appliance-seed.img'),
+  seedFolder: at('appliance-seed'),
+  console: at('appliance.console.log'),
+  memoryMiB: 1024,
+  lan: { mac: `${applianceMacs}01`, tap: 'tap-seed', address: '192.0.2.1' },
+  bmc: { mac: `${applianceMacs}02`, tap: 'tap-seed-bmc', address: '198.18.0.1', bridge: 'bmcs' },
+  tunnel: { log: at('tunnel.log'), pidFile: at('tunnel.pid') }
+})
 
 function planMachine(
   options: RackOptions,

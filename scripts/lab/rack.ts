@@ -39,6 +39,7 @@ type UpOptions = {
   bootOrder?: BootDevice
   image: string
   userData?: string
+  appliance?: boolean
   capture?: boolean
   deploy: boolean
 }
@@ -61,6 +62,7 @@ cli
   .option('--boot-order <first>', `what machines try first: network or disk (${defaults.bootFirst})`)
   .option('--image <image>', `${sampleImages.join(', ')}, or a file`, 'debian')
   .option('--user-data <file>', 'user data for the instances')
+  .option('--appliance', 'Seedling is the appliance image in a virtual machine, set up by its seed alone')
   .option('--capture', "record every packet of the machines' LAN from now on (pcap; see logs)")
   .option('--no-deploy', 'only put the rack and Seedling up')
   .action(up)
@@ -158,7 +160,8 @@ async function rackAsWanted(options: UpOptions): Promise<RackPlan> {
       mtu: options.mtu,
       spanningTree: options.spanningTree,
       lossPercent: options.loss,
-      nics: options.nics
+      nics: options.nics,
+      appliance: options.appliance
     }).filter(([, value]) => value !== undefined)
   )
   const there = findRack(rackName())
@@ -180,6 +183,7 @@ async function rackAsWanted(options: UpOptions): Promise<RackPlan> {
 }
 
 async function buildBootFiles(rack: RackPlan): Promise<void> {
+  if (rack.appliance) return step(logs, 'appliance', 'appliance image', [join(root, 'image/appliance/build')])
   await step(logs, 'ramdisk', 'deploy ramdisk', [join(root, 'image/ramdisk/build')])
   if (rack.machines.some(({ firmware }) => cpuArch(firmware) === 'aarch64'))
     await step(logs, 'ramdisk-arm64', 'deploy ramdisk for arm64', [
@@ -245,8 +249,11 @@ async function status(): Promise<void> {
 function tellAccess(rack: RackPlan): void {
   const { management, apiPort, apiSocket, dataDir } = rack.seed
   const flag = rack.name === defaults.name ? '' : ` --name ${rack.name}`
+  const api = rack.appliance
+    ? `the socket ${apiSocket} (by SSH to the appliance, root@${rack.appliance.bmc.address})`
+    : `http://${management.address}:${apiPort} (token: ${join(dataDir, 'api-token')}), or the socket ${apiSocket}`
   console.log(`
-API:     http://${management.address}:${apiPort} (token: ${join(dataDir, 'api-token')}), or the socket ${apiSocket}
+API:     ${api}
 Log in:  scripts/rack${flag} ssh ${rack.machines[0]!.name}
 Console: scripts/rack${flag} console ${rack.machines[0]!.name}
 Ask:     scripts/rack${flag} seedling node list
@@ -255,7 +262,7 @@ Stop:    scripts/rack${flag} down`)
 
 function tellLogs(rack: RackPlan): void {
   console.log(`builds    ${logs}`)
-  console.log(`Seedling  ${rack.seed.log}`)
+  console.log(`Seedling  ${rack.appliance?.console ?? rack.seed.log}`)
   console.log(`rack      ${rack.daemon.log}`)
   if (existsSync(rack.capture.pcap)) console.log(`packets   ${rack.capture.pcap}`)
   for (const { name, consoleLog, bmc } of rack.machines)

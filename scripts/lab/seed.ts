@@ -5,6 +5,7 @@ import { request } from 'node:http'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { text } from 'node:stream/consumers'
+import { startAppliance } from './appliance.ts'
 import { root, until } from './lab.ts'
 import { bootMode, cpuArch } from './plan.ts'
 import type { RackPlan } from './plan.ts'
@@ -52,9 +53,10 @@ export function seedConfig(rack: RackPlan): object {
   }
 }
 
-/** Starts Seedling unless it runs, and waits until its API answers. @throws Error naming the log when it does not */
+/** Starts Seedling, in its appliance if the rack has one, unless it runs, and waits until its API answers. @throws Error naming the log when it does not */
 export async function startSeed(rack: RackPlan, config: object = seedConfig(rack)): Promise<void> {
   if (seedPid(rack) !== undefined) return
+  if (rack.appliance) return startAppliance(rack, rack.appliance)
   writeFileSync(rack.seed.config, JSON.stringify(config, null, 2))
   startDetached(inNamespace(rack.seed.namespace, [program, 'serve', '--config', rack.seed.config]), rack.seed)
   await until(

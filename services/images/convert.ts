@@ -1,4 +1,4 @@
-// qcow2 → raw by qemu-img, as a child that can reach nothing but these two files: own mount, network, process and IPC
+// qcow2 → raw by qemu-img, as a child that can reach nothing but these two files: own mount, network and process
 // namespaces, an empty root with the host's libraries read-only, no capabilities, limits on memory, processor time and
 // output, a time-out. Its header was checked before (src/decide/image.ts); this is the second wall.
 
@@ -10,7 +10,7 @@ import { AppError } from '../../src/domain/error.ts'
 
 export type Confinement = 'jail, as nobody' | 'jail in a user namespace' | 'limits only'
 
-const NAMESPACES = ['--mount', '--net', '--ipc', '--uts', '--pid', '--fork', '--kill-child']
+const NAMESPACES = ['--mount', '--net', '--pid', '--fork', '--kill-child']
 const NO_PRIVILEGES = 'setpriv --no-new-privs --bounding-set=-all --inh-caps=-all --pdeathsig=KILL'
 
 /** Strongest first; which of them a host allows is found out by trying. `inside` runs last, in the new root. */
@@ -46,7 +46,8 @@ if [ -n "$inside" ]; then
     if [ -L "/$folder" ]; then ln -s "$(readlink "/$folder")" "$root/$folder"
     elif [ -d "/$folder" ]; then
       mkdir "$root/$folder"
-      mount --bind "/$folder" "$root/$folder"
+      # With what is mounted below: what covers a part of it may be there to hide that, and is not to be taken away.
+      mount --rbind "/$folder" "$root/$folder"
       mount -o remount,bind,ro,nosuid,nodev "$root/$folder"
     fi
   done
@@ -59,7 +60,7 @@ if [ -n "$inside" ]; then
   mount -o remount,bind,ro "$root/image"
   : >"$root/disk"
   mount --bind "$disk" "$root/disk"
-  mount -o remount,ro "$root"
+  mount -o remount,bind,ro "$root"
   cd "$root"
 fi
 ulimit -c 0

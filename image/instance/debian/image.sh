@@ -27,7 +27,7 @@ build_trees() {
   # For BIOS: all that the first menu needs is in the core; the modules are for the menus that update-grub makes.
   mkdir -p "$tree/boot/grub/i386-pc"
   cp "$tree"/usr/lib/grub/i386-pc/*.{mod,lst} "$tree/boot/grub/i386-pc/"
-  bios_core "$tree" ext2 part_gpt normal configfile linux echo test serial terminal
+  bios_core "$tree" '(,gpt3)/boot/grub' ext2 part_gpt normal configfile linux echo test serial terminal
   sed "s/@ROOT@/$root_uuid/; s/@KERNEL@/$kernel/" "$here/debian/grub.cfg" >"$tree/boot/grub/grub.cfg"
 
   cat >"$tree/etc/fstab" <<FSTAB

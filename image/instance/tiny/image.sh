@@ -25,7 +25,7 @@ build_trees() {
   sed "s/@ROOT@/$root_uuid/" "$here/tiny/grub.cfg" >"$work/root/boot/grub/grub.cfg"
 
   # For BIOS: GRUB's core carries all that the menu needs.
-  bios_core "$tree" ext2 part_gpt normal configfile linux echo test serial terminal
+  bios_core "$tree" '(,gpt3)/boot/grub' ext2 part_gpt normal configfile linux echo test serial terminal
 
   # For UEFI, with Secure Boot or without: shim, which starts Debian's signed GRUB beside it, which reads /EFI/debian/grub.cfg.
   local efi=$work/esp/EFI

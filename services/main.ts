@@ -7,6 +7,12 @@ try {
   if (command === 'serve') {
     const { serve } = await import('./serve.ts')
     await serve(rest)
+  } else if (command === 'restore') {
+    const { restoreCommand } = await import('./restore.ts')
+    process.exitCode = await restoreCommand(rest)
+  } else if (command === 'rollback') {
+    const { rollbackCommand } = await import('./restore.ts')
+    process.exitCode = await rollbackCommand(rest)
   } else if (command === 'appliance') {
     const { appliance } = await import('./appliance.ts')
     await appliance(rest)

@@ -13,6 +13,7 @@ import { AppError } from '../src/domain/error.ts'
 import type { Node } from '../src/domain/node.ts'
 import type { Ip } from '../src/wire/address.ts'
 import { startApi, type ApiDeps } from './api/server.ts'
+import { createBackups } from './backup.ts'
 import { startBmcs } from './bmc/bmcs.ts'
 import { agentRoutes } from './boot/agent.ts'
 import { bootFileHashes, openBootFiles } from './boot/files.ts'
@@ -44,7 +45,8 @@ const ADDRESS_PATIENCE_MILLISECONDS = 3000
 
 /** Runs `seedling serve`; resolves when everything serves. AppError when the configuration or the host does not allow it. */
 export async function serve(args: string[]): Promise<void> {
-  const config = loadConfig(configFile(args))
+  const file = configFile(args)
+  const config = loadConfig(file)
   const log = openLog(config.log.level)
   log.info({ config, node: process.version, pid: process.pid }, 'starting')
 
@@ -146,7 +148,8 @@ export async function serve(args: string[]): Promise<void> {
     images,
     inherited,
     dhcp,
-    consoles: { join, recordings }
+    consoles: { join, recordings },
+    backups: createBackups({ store, facts, dataDir: config.dataDir, configFile: file, now })
   })
   // Sockets do not outlive their link, and no answer may name an address that is not ours: ended, we are started again, and
   // refuse to serve until all is as the configuration says.

@@ -33,7 +33,15 @@ export function buildNetwork(rack: RackPlan): void {
   cable(seed.lan.link, lan.namespace, lan.seedPort)
   ipIn(lan.namespace, `link set ${lan.seedPort} mtu ${mtu} master ${lan.bridge} up`)
   ipIn(seed.namespace, `link set ${seed.lan.link} mtu ${mtu}`)
-  if (lossPercent > 0) run(inNamespace(seed.namespace, ['nft', lossyLink(seed.lan.link, lossPercent)]))
+  if (lossPercent > 0) {
+    // Whole segments, or one loss would be that of forty packets; and lost on their way, since a sender notices what is dropped in its own house.
+    ipIn(seed.namespace, `link set ${seed.lan.link} gso_max_segs 1`)
+    for (const [namespace, link] of [
+      [seed.namespace, seed.lan.link],
+      [lan.namespace, lan.seedPort]
+    ] as const)
+      run(inNamespace(namespace, ['nft', lossyEnd(link, lossPercent)]))
+  }
 
   if (nics > 1) {
     bridge(otherLan.bridge, 'stp_state 0 forward_delay 0')
@@ -91,13 +99,14 @@ export function buildNetwork(rack: RackPlan): void {
   }
 }
 
-/** nftables' rules for a host whose `link` loses packets at random, coming and going. */
-function lossyLink(link: string, percent: number): string {
-  const chain = (hook: string, way: string) => `chain ${hook} {
-    type filter hook ${hook} priority 0
-    ${way} ${link} numgen random mod 100 < ${percent} drop
+/** nftables' rules for an end of a cable at which packets that arrive are lost at random. */
+function lossyEnd(link: string, percent: number): string {
+  return `table netdev lossy {
+    chain arriving {
+      type filter hook ingress device "${link}" priority 0
+      numgen random mod 100 < ${percent} drop
+    }
   }`
-  return `table ip lossy {\n${chain('input', 'iifname')}\n${chain('output', 'oifname')}\n}`
 }
 
 /** The DHCP server on the network of the machines' first cards: answers everybody, and knows nothing of booting. */

@@ -17,6 +17,8 @@ type Message = {
   error?: { class: string; desc: string }
 }
 
+const ENDED: Message = { error: { class: 'Ended', desc: 'QEMU has ended' } }
+
 /** Opens the conversation; resolves when QEMU takes commands. Events go to `onEvent`: name, and reason if it has one. */
 export async function openQmp(
   input: Readable,
@@ -25,6 +27,7 @@ export async function openQmp(
 ): Promise<Qmp> {
   const waiting = new Map<number, (message: Message) => void>()
   let lastId = 0
+  let over = false
   const lines = createInterface({ input })
   const greeting = new Promise<void>((resolve, reject) => {
     lines.on('line', (line) => {
@@ -37,12 +40,12 @@ export async function openQmp(
       }
     })
     lines.on('close', () => {
-      const ended = { error: { class: 'Ended', desc: 'QEMU has ended' } }
+      over = true
       reject(new Error('QEMU ended before it was ready'))
-      for (const answer of waiting.values()) answer(ended)
+      for (const answer of waiting.values()) answer(ENDED)
     })
   })
-  // A command to a QEMU that has just ended is answered by 'close' above.
+  // A command to a QEMU that is just ending is answered by 'close' above.
   output.on('error', () => {})
 
   const execute: Qmp['execute'] = (command, args = {}) =>
@@ -51,6 +54,7 @@ export async function openQmp(
       waiting.set(id, ({ error, return: value }) =>
         error ? reject(new Error(`QEMU refused ${command}: ${error.desc}`)) : resolve(value)
       )
+      if (over) return waiting.get(id)?.(ENDED)
       output.write(`${JSON.stringify({ execute: command, arguments: args, id })}\n`)
     })
 

@@ -55,6 +55,10 @@ export type ApiDeps = {
   }
   dhcp: DhcpInsight
   consoles: ConsoleAccess
+  backups: {
+    /** The bytes of an encrypted backup. */
+    make(passphrase: string, withImages: boolean): AsyncIterable<Buffer>
+  }
 }
 
 /** Serial consoles, and what was recorded of them (services/console). */

@@ -27,6 +27,8 @@ const STATUS: Readonly<Record<ErrorCode, number>> = {
   'unsafe-network': 500,
   'state-locked': 500,
   'schema-newer': 500,
+  'state-damaged': 500,
+  'bad-backup': 400,
   'bmc-unreachable': 502,
   'bmc-auth': 502,
   'bmc-cipher': 502,

@@ -11,6 +11,7 @@ import websocket from '@fastify/websocket'
 import Fastify, { LogController, type FastifyBaseLogger } from 'fastify'
 import { AppError } from '../../src/domain/error.ts'
 import { listenOptions, listenStream, type InheritedSockets, type ListenOptions } from '../listen.ts'
+import { backupRoutes } from './backup.ts'
 import { bmcRoutes } from './bmc.ts'
 import { consoleRoutes } from './console.ts'
 import { deploymentRoutes } from './deployments.ts'
@@ -98,6 +99,7 @@ function routes(app: App, deps: ApiDeps): void {
   inventoryRoutes(app, deps)
   dhcpRoutes(app, deps)
   consoleRoutes(app, deps)
+  backupRoutes(app, deps)
 }
 
 /** Opens both doors. AppError `bad-config` when a place is taken or not allowed. */

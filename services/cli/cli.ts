@@ -4,6 +4,7 @@
 import { createReadStream, statSync } from 'node:fs'
 import { Transform } from 'node:stream'
 import { Argument, Command, CommanderError } from 'commander'
+import { backupCommand } from './backup.ts'
 import { bmcCommands, powerStatus } from './bmc.ts'
 import { CliError, createClient, type Client, type Json } from './client.ts'
 import type { AddCommand } from './command.ts'
@@ -55,7 +56,7 @@ export async function runCli(argv: string[]): Promise<number> {
     .showHelpAfterError('(--help tells what there is)')
     .addHelpText(
       'after',
-      '\nThe appliance itself:\n  seedling serve --config FILE\n  seedling appliance   settings of the appliance image'
+      '\nThe appliance itself:\n  seedling serve --config FILE\n  seedling restore BACKUP --config FILE\n  seedling rollback --config FILE\n  seedling appliance   settings of the appliance image'
     )
 
   /** A command with the options that all have; what it answers false to ends with exit code 1. */
@@ -92,6 +93,7 @@ export async function runCli(argv: string[]): Promise<number> {
   consoleCommand(program, command)
   dhcpCommands(program, command)
   bmcCommands(program, node, command)
+  backupCommand(program, command)
 
   try {
     await program.parseAsync(argv)

@@ -116,6 +116,15 @@ export function createClient(place: Place) {
       })
     },
 
+    /** The answer to a JSON request as it comes, however long it takes. */
+    async stream(method: string, path: string, body: unknown): Promise<Readable> {
+      const text = JSON.stringify(body)
+      const headers = { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) }
+      const response = await send(method, path, headers, text, 0)
+      if (response.statusCode !== 200) await answer(response)
+      return response
+    },
+
     /** The data of a stream of server-sent events, until it ends. */
     async *follow(path: string): AsyncGenerator<Json> {
       const response = await send(

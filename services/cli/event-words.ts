@@ -108,7 +108,12 @@ const WORDS: { readonly [K in EventKind]: (detail: EventDetail[K]) => string } =
       : `console of attempt ${attempt} not recorded${reasonOf(trouble)}`,
   'image-added': ({ name, size }) => `image ${name} added: ${bytes(size)}`,
   'image-removed': ({ name }) => `image ${name} deleted`,
-  'keypair-added': ({ name }) => `key pair ${name} added`
+  'keypair-added': ({ name }) => `key pair ${name} added`,
+  'state-restored': ({ at, upToDate, cancelled }) =>
+    `restored from the backup of ${new Date(at).toISOString()}` +
+    (upToDate
+      ? ', all goes on'
+      : `; every machine is in maintenance${cancelled > 0 ? `, orders cancelled: ${cancelled}` : ''}`)
 }
 
 /** What happened, in one line without its time; how often it came, when more than once. */

@@ -1,9 +1,9 @@
 // Opens the database: one file, one process, every commit on disk before anybody is told of it.
 
-import { mkdirSync } from 'node:fs'
-import { join } from 'node:path'
+import { existsSync, mkdirSync } from 'node:fs'
 import Database from 'better-sqlite3'
 import { AppError } from '../../src/domain/error.ts'
+import { checkDatabase, copyBeforeMigration, damaged, databaseFile, keyFile } from './files.ts'
 import { MIGRATIONS } from './migrations.ts'
 import { loadSealer, type Sealer } from './secrets.ts'
 
@@ -18,13 +18,18 @@ export type Store = {
   close(): void
 }
 
+/** What SQLite says of a file that is no database, or no longer one. */
+const DAMAGE = ['SQLITE_CORRUPT', 'SQLITE_NOTADB']
+
 /**
  * Opens (or makes) the state in `dataDir`. AppError `state-locked` when another process has it, `schema-newer` when a newer
- * Seedling wrote it.
+ * Seedling wrote it, `state-damaged` when it is not sound: then nothing is served, and never is it begun anew by itself.
  */
 export function openStore(dataDir: string): Store {
   mkdirSync(dataDir, { recursive: true, mode: 0o700 })
-  const file = join(dataDir, 'seedling.db')
+  const file = databaseFile(dataDir)
+  if (!existsSync(file) && existsSync(keyFile(dataDir)))
+    throw damaged(file, 'it is missing, although this folder was used before')
   const db = new Database(file, { timeout: 2000 })
   try {
     // Exclusive: a second Seedling on the same state is refused here, and the lock dies with the process.
@@ -33,10 +38,13 @@ export function openStore(dataDir: string): Store {
     // better-sqlite3 is built with NORMAL for WAL, which loses acknowledged commits in a power cut; so ask and make sure.
     db.pragma('synchronous = FULL')
     db.pragma('foreign_keys = ON')
-    migrate(db, file)
+    checkDatabase(db, file)
+    migrate(db, dataDir, file)
   } catch (error) {
     db.close()
-    if ((error as { code?: string }).code === 'SQLITE_BUSY')
+    const { code, message } = error as { code?: string; message: string }
+    if (code && DAMAGE.some((one) => code.startsWith(one))) throw damaged(file, message)
+    if (code === 'SQLITE_BUSY')
       throw new AppError(
         'state-locked',
         `${file} is in use by another Seedling; stop that one first, or give this one its own dataDir`
@@ -60,7 +68,7 @@ export function openStore(dataDir: string): Store {
   }
   return {
     db,
-    sealer: loadSealer(join(dataDir, 'secret.key')),
+    sealer: loadSealer(keyFile(dataDir)),
     commit: <T>(work: () => T) => commit(work) as T,
     version: () => version,
     changed,
@@ -68,7 +76,9 @@ export function openStore(dataDir: string): Store {
   }
 }
 
-function migrate(db: Database.Database, file: string): void {
+function migrate(db: Database.Database, dataDir: string, file: string): void {
+  const before = db.pragma('user_version', { simple: true }) as number
+  if (before > 0 && before < MIGRATIONS.length) copyBeforeMigration(db, dataDir, before)
   // The write lock first: two processes that start together must not both migrate.
   db.transaction(() => {
     const version = db.pragma('user_version', { simple: true }) as number
@@ -76,7 +86,7 @@ function migrate(db: Database.Database, file: string): void {
       throw new AppError(
         'schema-newer',
         `${file} was written by a newer Seedling (schema ${version}, this one knows ${MIGRATIONS.length}); ` +
-          'run that version, or restore the backup made before the upgrade'
+          'run that version, or go back to the copy made before the upgrade: "seedling rollback --config FILE"'
       )
     for (const [index, sql] of MIGRATIONS.entries()) {
       if (index < version) continue

@@ -25,6 +25,8 @@ export const ERROR_CODES = [
   'unsafe-network',
   'state-locked',
   'schema-newer',
+  'state-damaged',
+  'bad-backup',
   // the BMC
   'bmc-unreachable',
   'bmc-auth',

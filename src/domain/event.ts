@@ -66,6 +66,8 @@ export type EventDetail = {
   'image-added': { name: string; size: number; digest: string }
   'image-removed': { name: string }
   'keypair-added': { name: string }
+  /** `at`: when the backup was made, ms. `upToDate`: the operator said that nothing has happened since. */
+  'state-restored': { at: number; upToDate: boolean; cancelled: number }
 }
 
 export type EventKind = keyof EventDetail

@@ -11,6 +11,7 @@ import { buildApi, type ApiDeps, type Door } from '../../../services/api/server.
 import { checkConfig, type Config } from '../../../services/config.ts'
 import { startConsoles, type ConsolesDeps } from '../../../services/console/consoles.ts'
 import { openRecordings } from '../../../services/console/recordings.ts'
+import { createBackups } from '../../../services/backup.ts'
 import { createDryRun } from '../../../services/dhcp/dry-run.ts'
 import { createObservations } from '../../../services/dhcp/observations.ts'
 import { createPacketRing } from '../../../services/dhcp/packet-ring.ts'
@@ -143,7 +144,8 @@ export function someDeps(given: Parameters<typeof aConfig>[1] = {}) {
       watch: () => around.watch,
       intruder: () => around.intruder
     },
-    consoles: { join: (node, ...rest) => consoles.join(node.uuid, node, ...rest), recordings }
+    consoles: { join: (node, ...rest) => consoles.join(node.uuid, node, ...rest), recordings },
+    backups: createBackups({ store, facts, dataDir: config.dataDir, configFile: null, now: Date.now })
   }
   return {
     deps,

@@ -276,7 +276,16 @@ t.test('an upgrade is kept, and rolled back by one command', async (t) => {
   await kept()
   t.match(ssh('mount /boot/efi; cat /boot/efi/EFI/debian/grubenv; umount /boot/efi'), /slot=b\n/)
   t.equal((await nodeState(rack, names[0]!)).provision_state, 'active', 'its state came along')
-  ssh('seedling-upgrade --rollback')
+  // As if this version had changed the schema at its start; what happened since is gone with it.
+  ssh('systemctl stop seedling')
+  const changed = `
+    const db = require('better-sqlite3')('/var/lib/seedling/seedling.db')
+    const schema = db.pragma('user_version', { simple: true })
+    db.exec("VACUUM INTO '/var/lib/seedling/seedling.db.schema-" + schema + "'")
+    db.pragma('user_version = ' + (schema + 1))
+    db.close()`
+  ssh('cd /opt/seedling && exec node_modules/.bin/node -', changed)
+  t.match(ssh('seedling-upgrade --rollback'), /the state is that of before the upgrade/)
   await afterReboot()
   t.equal(slot(), 'a')
   t.equal((await nodeState(rack, names[0]!)).provision_state, 'active')

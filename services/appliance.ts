@@ -20,8 +20,8 @@ const USAGE = `usage:
   seedling appliance network                asks for other settings, and takes them at once
   seedling appliance network NAME=VALUE...  the same without questions: address=192.0.2.1/24 pool=192.0.2.100-192.0.2.199;
                                             also interface, gateway, dns, mode, api, hostname, key, link=MAC,ADDRESS/PREFIX[,GATEWAY]`
-/** For questions before there is any address on a link: never given to anyone. */
-const ASKING = '169.254.67.68'
+/** For questions before there is any address on a link; another for each console, which asks at the same time. */
+const ASKING = `169.254.${64 + ((process.pid >> 8) % 64)}.${1 + (process.pid % 250)}`
 /** Patience with other DHCP servers (dnsmasq pings an address for 3 s before it offers it), and with a link that comes up. */
 const LISTEN_MILLISECONDS = 4500
 const CARRIER_MILLISECONDS = 3000

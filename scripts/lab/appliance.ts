@@ -11,11 +11,19 @@ const image = join(root, '.cache/image/appliance/seedling.qcow2')
 /** Emulated, and with the machines' processors busy beside it. */
 const bootPatienceMs = 300_000
 
-/** Starts the appliance, with its disk as it was left, and waits until its API answers. @throws Error naming the log when it does not */
-export async function startAppliance(rack: RackPlan, appliance: AppliancePlan): Promise<void> {
+/**
+ * Starts the appliance, with its disk as it was left, and waits until its API answers.
+ * @param config what its seed says of seedling.json, at its first start
+ * @throws Error naming the log when it does not
+ */
+export async function startAppliance(
+  rack: RackPlan,
+  appliance: AppliancePlan,
+  config: object = {}
+): Promise<void> {
   if (!existsSync(appliance.disk))
     run(['qemu-img', 'create', '-q', '-f', 'qcow2', '-b', image, '-F', 'qcow2', appliance.disk])
-  if (!existsSync(appliance.seedDisk)) makeSeed(rack, appliance)
+  if (!existsSync(appliance.seedDisk)) makeSeed(rack, appliance, config)
   startDetached(
     inNamespace(rack.lan.namespace, ['qemu-system-x86_64', ...qemuArguments(appliance)]),
     rack.seed
@@ -77,7 +85,7 @@ function openTunnel(rack: RackPlan, appliance: AppliancePlan): void {
 }
 
 /** What an operator puts into the appliance's virtual drive. */
-function makeSeed(rack: RackPlan, appliance: AppliancePlan): void {
+function makeSeed(rack: RackPlan, appliance: AppliancePlan, config: object): void {
   if (!existsSync(rack.sshKey))
     run(['ssh-keygen', '-q', '-t', 'ed25519', '-N', '', '-C', 'rack', '-f', rack.sshKey])
   const { seedFolder: folder, seedDisk: disk, lan, bmc } = appliance
@@ -90,7 +98,8 @@ function makeSeed(rack: RackPlan, appliance: AppliancePlan): void {
       address: `${lan.address}/24`,
       pool: '192.0.2.100-192.0.2.199',
       gateway: lan.address,
-      links: [{ interface: bmc.mac, address: `${bmc.address}/24` }]
+      links: [{ interface: bmc.mac, address: `${bmc.address}/24` }],
+      config
     }
   }
   // JSON is YAML.
@@ -112,7 +121,8 @@ function qemuArguments({ disk, seedDisk, console, memoryMiB, lan, bmc }: Applian
   ]
   return [
     ['-name', 'appliance'],
-    ['-nodefaults', '-no-user-config', '-display', 'none'],
+    // A reboot ends it, as it does the machines of the rack; `rack up` starts it again.
+    ['-nodefaults', '-no-user-config', '-no-reboot', '-display', 'none'],
     ['-machine', 'q35,graphics=off', '-cpu', 'qemu64,svm=off'],
     ['-accel', 'tcg,tb-size=256'],
     ['-smp', '2', '-m', `${memoryMiB}`],

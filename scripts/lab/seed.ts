@@ -54,10 +54,10 @@ export function seedConfig(rack: RackPlan): object {
 }
 
 /** Starts Seedling, in its appliance if the rack has one, unless it runs, and waits until its API answers. @throws Error naming the log when it does not */
-export async function startSeed(rack: RackPlan, config: object = seedConfig(rack)): Promise<void> {
+export async function startSeed(rack: RackPlan, config?: object): Promise<void> {
   if (seedPid(rack) !== undefined) return
-  if (rack.appliance) return startAppliance(rack, rack.appliance)
-  writeFileSync(rack.seed.config, JSON.stringify(config, null, 2))
+  if (rack.appliance) return startAppliance(rack, rack.appliance, config)
+  writeFileSync(rack.seed.config, JSON.stringify(config ?? seedConfig(rack), null, 2))
   startDetached(inNamespace(rack.seed.namespace, [program, 'serve', '--config', rack.seed.config]), rack.seed)
   await until(
     async () => {

@@ -194,7 +194,8 @@ t.test('hot: everything that was committed before is in it, whatever is written 
       driverInfo: {}
     })
   const write = (number: number) => store.commit(() => apply([{ put: 'node', row: node(number) }]))
-  for (let number = 100; number < 600; number++) write(number)
+  const first = Array.from({ length: 500 }, (_, index) => ({ put: 'node' as const, row: node(index + 100) }))
+  store.commit(() => apply(first))
   let written = 600
   const writing = setInterval(() => {
     for (let times = 0; times < 5; times++) write(written++)

@@ -22,12 +22,13 @@ const LONGEST_LINE = 4096
 
 export type Entry = { name: string; size: number; content: AsyncIterable<Buffer> | Iterable<Buffer> }
 
-/** The file's bytes. What an entry's content has must be `size` bytes. */
+/** The file's bytes. What an entry's content has must be `size` bytes. `cost`: scrypt's. */
 export async function* writeBackup(
   entries: AsyncIterable<Entry> | Iterable<Entry>,
-  passphrase: string
+  passphrase: string,
+  cost = COST
 ): AsyncGenerator<Buffer> {
-  const header = { salt: randomBytes(16).toString('hex'), prefix: randomBytes(8).toString('hex'), ...COST }
+  const header = { salt: randomBytes(16).toString('hex'), prefix: randomBytes(8).toString('hex'), ...cost }
   const line = `${JSON.stringify(header)}\n`
   const key = await keyOf(passphrase, header)
   yield Buffer.from(MAGIC + line)

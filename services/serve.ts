@@ -6,6 +6,7 @@ import { networkInterfaces } from 'node:os'
 import { parseArgs } from 'node:util'
 import { machineUrl, type BootSettings } from '../src/decide/boot-file.ts'
 import { METADATA_ADDRESS } from '../src/decide/dhcp-reply.ts'
+import { checkOurs } from '../src/decide/provision.ts'
 import { pathMtu } from '../src/decide/tftp.ts'
 import { USUAL_MTU } from '../src/decide/tftp-transfer.ts'
 import { bmcAccess } from '../src/domain/bmc-access.ts'
@@ -25,6 +26,7 @@ import { startConductor } from './conductor/conductor.ts'
 import { startLeaseClock } from './clock.ts'
 import { loadConfig } from './config.ts'
 import { startDhcpService } from './dhcp/service.ts'
+import { startHandoff } from './handoff/engine.ts'
 import { startImages } from './images/images.ts'
 import { openLog } from './log.ts'
 import { linkMac, linkMtu, startLinkWatch } from './link.ts'
@@ -86,10 +88,15 @@ export async function serve(args: string[]): Promise<void> {
   const common = { config, store, facts, apply, log, now, leaseNow }
 
   const bmcs = startBmcs({ now: () => performance.now(), random: randomBytes, log })
-  const bmc = (node: Node) => bmcs.bmc(node.uuid, bmcAccess(node), node.quirkCard)
-  const examine = (node: Node, wait: boolean) => bmcs.examine(bmcAccess(node), { bootDevice: true, wait })
+  // Nothing is said to the BMC of a machine that has another owner, whoever asks and whatever they still know of it.
+  const access = (node: Node) => {
+    checkOurs(facts.nodeByUuid(node.uuid) ?? node)
+    return bmcAccess(node)
+  }
+  const bmc = (node: Node) => bmcs.bmc(node.uuid, access(node), node.quirkCard)
+  const examine = async (node: Node, wait: boolean) => bmcs.examine(access(node), { bootDevice: true, wait })
   const consoles = startConsoles<Node>({
-    open: async (node, options, listener) => bmcs.console(bmcAccess(node), options, listener),
+    open: async (node, options, listener) => bmcs.console(access(node), options, listener),
     now: () => performance.now(),
     log: log.child({ service: 'console' })
   })
@@ -140,6 +147,7 @@ export async function serve(args: string[]): Promise<void> {
     away: clock.away,
     wake
   })
+  const handoff = startHandoff(common)
   const api = await startApi({
     ...common,
     token,
@@ -149,6 +157,7 @@ export async function serve(args: string[]): Promise<void> {
     inherited,
     dhcp,
     consoles: { join, recordings },
+    handoff,
     backups: createBackups({ store, facts, dataDir: config.dataDir, configFile: file, now })
   })
   // Sockets do not outlive their link, and no answer may name an address that is not ours: ended, we are started again, and
@@ -180,7 +189,14 @@ export async function serve(args: string[]): Promise<void> {
     systemd.stopping()
     linkWatch.close()
     // Machines first, then what they caused, then what all of them stand on.
-    await Promise.all([dhcp.close(), tftp.close(), boot.close(), api.close(), images.close()])
+    await Promise.all([
+      dhcp.close(),
+      tftp.close(),
+      boot.close(),
+      api.close(),
+      images.close(),
+      handoff.close()
+    ])
     await recorder.close()
     await consoles.close()
     // An exam may take minutes, and is cut short by its BMC's end.

@@ -15,10 +15,12 @@ import type { Logger } from 'pino'
 import { Type } from 'typebox'
 import type { DhcpVerdict } from '../../src/decide/dhcp.ts'
 import type { SeenClient, SeenServer } from '../../src/decide/dhcp-seen.ts'
+import type { HandoffOptions } from '../../src/decide/handoff-plan.ts'
 import type { Fresh, ProvisionFacts } from '../../src/decide/provision.ts'
 import type { OperatorBmc } from '../../src/domain/bmc.ts'
 import type { ConsoleOptions } from '../../src/domain/console.ts'
 import { AppError } from '../../src/domain/error.ts'
+import type { HandoffPlan } from '../../src/domain/handoff.ts'
 import type { Image } from '../../src/domain/image.ts'
 import type { Node } from '../../src/domain/node.ts'
 import type { DhcpPacket } from '../../src/domain/packet.ts'
@@ -55,10 +57,21 @@ export type ApiDeps = {
   }
   dhcp: DhcpInsight
   consoles: ConsoleAccess
+  handoff: HandoffAccess
   backups: {
     /** The bytes of an encrypted backup. */
     make(passphrase: string, withImages: boolean): AsyncIterable<Buffer>
   }
+}
+
+/** Giving machines to another owner (services/handoff). */
+export type HandoffAccess = {
+  plan(nodes: readonly string[], options: HandoffOptions): HandoffPlan
+  check(target: { url: string }, nodes: readonly string[], options: HandoffOptions): Promise<string[]>
+  commit(target: { url: string }, nodes: readonly string[], options: HandoffOptions): string[]
+  undo(node: string): Promise<void>
+  state(): readonly object[]
+  report(): { text: string; signature: string; publicKey: string }
 }
 
 /** Serial consoles, and what was recorded of them (services/console). */

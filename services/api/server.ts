@@ -21,6 +21,7 @@ import { discoveryRoutes } from './discovery.ts'
 import { driverRoutes } from './drivers.ts'
 import { answerErrors, schemaError } from './errors.ts'
 import { eventRoutes } from './events.ts'
+import { handoffRoutes } from './handoff.ts'
 import { imageRoutes } from './images.ts'
 import { inventoryRoutes } from './inventory.ts'
 import { keypairRoutes } from './keypairs.ts'
@@ -100,6 +101,7 @@ function routes(app: App, deps: ApiDeps): void {
   dhcpRoutes(app, deps)
   consoleRoutes(app, deps)
   backupRoutes(app, deps)
+  handoffRoutes(app, deps)
 }
 
 /** Opens both doors. AppError `bad-config` when a place is taken or not allowed. */

@@ -12,6 +12,7 @@ import { showConsole, type ConsoleOptions } from './console.ts'
 import { explain, listLeases, savePackets, showSeen, showStatus } from './dhcp.ts'
 import type { ShownEvent } from './event-words.ts'
 import { bar, bytes, day, table } from './format.ts'
+import { handoffCommands } from './handoff.ts'
 import {
   deleteNodes,
   deployNodes,
@@ -94,6 +95,7 @@ export async function runCli(argv: string[]): Promise<number> {
   dhcpCommands(program, command)
   bmcCommands(program, node, command)
   backupCommand(program, command)
+  handoffCommands(program, command)
 
   try {
     await program.parseAsync(argv)

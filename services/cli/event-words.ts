@@ -39,6 +39,15 @@ const DELAY: Readonly<Record<EventDetail['boot-delayed']['cause'], string>> = {
 }
 
 const percent = (done: number, total: number) => (total > 0 ? `${Math.floor((100 * done) / total)} %` : '0 %')
+const HANDOFF_STEPS = {
+  'let-go': 'we are silent to it and its BMC from now on',
+  created: 'it is enrolled there',
+  managed: 'its BMC answers there',
+  adopted: 'it is active there',
+  done: 'active, valid and protected there',
+  'taken-back': 'taken back, it is ours again'
+} as const
+
 const reasonOf = (reason: string | null) => (reason ? `: ${reason}` : '')
 
 const WORDS: { readonly [K in EventKind]: (detail: EventDetail[K]) => string } = {
@@ -109,6 +118,7 @@ const WORDS: { readonly [K in EventKind]: (detail: EventDetail[K]) => string } =
   'image-added': ({ name, size }) => `image ${name} added: ${bytes(size)}`,
   'image-removed': ({ name }) => `image ${name} deleted`,
   'keypair-added': ({ name }) => `key pair ${name} added`,
+  handoff: ({ target, step, note }) => `hand-over to ${target}: ${HANDOFF_STEPS[step]}${reasonOf(note)}`,
   'state-restored': ({ at, upToDate, cancelled }) =>
     `restored from the backup of ${new Date(at).toISOString()}` +
     (upToDate

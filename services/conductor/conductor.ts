@@ -237,7 +237,9 @@ export function startConductor(deps: ConductorDeps): Conductor {
   async function poll(): Promise<void> {
     const waiting = facts
       .nodes()
-      .filter((node) => node.state !== 'enroll' && facts.latestOrder(node.uuid)?.state !== 'open')
+      .filter(
+        (node) => !node.handover && node.state !== 'enroll' && facts.latestOrder(node.uuid)?.state !== 'open'
+      )
     const read: { uuid: string; seen: Observation }[] = []
     const keep = (): void => {
       if (read.length > 0)

@@ -165,5 +165,8 @@ export const MIGRATIONS: readonly string[] = [
   ALTER TABLE node ADD COLUMN boot_loader TEXT;
   ALTER TABLE node ADD COLUMN hardware_model TEXT;
   CREATE INDEX node_model ON node(hardware_model) WHERE boot_loader IS NOT NULL;
+  `,
+  `
+  ALTER TABLE node ADD COLUMN handover TEXT;
   `
 ]

@@ -19,6 +19,7 @@ const JSON_COLUMNS = new Set([
   'progress',
   'loader_trial',
   'failure',
+  'handover',
   'detail'
 ])
 

@@ -193,6 +193,7 @@ const IGNORED: Readonly<Record<DhcpIgnored, string>> = {
   'unknown-relay': 'it came through a relay that is not among the subnet\'s "relays"',
   'bad-relay-option': 'what the relay added (option 82) cannot be read',
   'not-enrolled': 'no port with this MAC is enrolled',
+  'handed-over': 'it is handed over: its new owner answers it',
   'no-address': 'no address is reserved for its port, which does not boot from the network',
   'no-subnet': 'it comes from a network that is not among "network.subnets"',
   'address-elsewhere': 'its address is in another subnet than the one it asks from',

@@ -68,6 +68,7 @@ export type DhcpIgnored =
   | 'unknown-relay'
   | 'bad-relay-option'
   | 'not-enrolled'
+  | 'handed-over' // it is another owner's; who answers it now is not us
   | 'no-address' // the port does not boot, so it has no reserved address
   | 'no-subnet' // relayed, or informed, from a network that is not configured
   | 'address-elsewhere' // the reserved address belongs to another subnet than the client is in
@@ -153,6 +154,7 @@ export function openCase(
   if (place.refused) return stranger(place.refused)
   const enrolled = facts.port !== null && facts.node !== null
   if (!enrolled && !place.subnet?.discovery) return stranger('not-enrolled')
+  if (facts.node?.handover) return stranger('handed-over')
   const { firmware, client } = firmwareOf(request)
   const serverId = place.relay?.serverIdOverride ?? settings.address
   return { ...facts, request, type, place, firmware, client, plan: bootPlan(facts), serverId, settings, time }

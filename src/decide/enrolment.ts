@@ -96,6 +96,7 @@ export function newNode(body: Readonly<Record<string, unknown>>, uuid: string, n
     bootLoader: null,
     hardwareModel: null,
     provisionUpdatedAt: null,
+    handover: null,
     createdAt: now,
     updatedAt: null
   }

@@ -7,7 +7,7 @@ import type { Node, Port } from '../domain/node.ts'
 import type { Order } from '../domain/order.ts'
 
 export type GateFacts = {
-  node: Pick<Node, 'state' | 'maintenance'> | null
+  node: Pick<Node, 'state' | 'maintenance' | 'handover'> | null
   port: Pick<Port, 'pxeEnabled'> | null
   /** The node's latest order, open or not. */
   order: Pick<Order, 'id' | 'kind' | 'state' | 'attempt' | 'token' | 'ticks' | 'notBefore'> | null
@@ -19,6 +19,7 @@ export type GateFacts = {
  */
 export function bootPlan({ node, port, order }: GateFacts): BootPlan {
   if (!node || !port) return { boot: 'nothing', reason: 'not enrolled' }
+  if (node.handover) return { boot: 'nothing', reason: `handed over to ${node.handover.target}` }
   if (order?.state === 'open' && (order.kind === 'deploy' || order.kind === 'inspect')) {
     const last = order.kind === 'deploy' ? 'image-written' : 'agent-seen'
     if (order.ticks[last] !== undefined)

@@ -130,6 +130,7 @@ export function decideCheck(facts: ProvisionFacts, power: boolean, fresh: Fresh,
 
 /** Throws AppError `busy` when an order is open, telling what is going on. */
 export function checkIdle({ node, orders }: Pick<ProvisionFacts, 'node' | 'orders'>): void {
+  checkOurs(node)
   const order = orders.at(-1)
   if (order?.state !== 'open') return
   const waiting = nextMilestone(order)
@@ -143,8 +144,18 @@ export function checkIdle({ node, orders }: Pick<ProvisionFacts, 'node' | 'order
   )
 }
 
+/** AppError `wrong-state` for a machine that has another owner, or is about to. */
+export function checkOurs(node: Pick<Node, 'name' | 'uuid' | 'handover'>): void {
+  if (!node.handover) return
+  throw new AppError(
+    'wrong-state',
+    `Node ${label(node)} is handed over to ${node.handover.target}: nothing is done to it or its BMC from here. To take it back: seedling handoff undo ${label(node)}`
+  )
+}
+
 function checkLegal(facts: ProvisionFacts, verb: ProvisionVerb): void {
   const { node } = facts
+  checkOurs(node)
   const { state } = shown(node, facts.orders)
   const open = facts.orders.at(-1)?.state === 'open'
   // Only two verbs break into what is going on: "deleted" ends a deploy, "abort" ends the rest.

@@ -67,6 +67,12 @@ export type EventDetail = {
   'image-removed': { name: string }
   'keypair-added': { name: string }
   /** `at`: when the backup was made, ms. `upToDate`: the operator said that nothing has happened since. */
+  /** `step`: what was just reached. */
+  handoff: {
+    target: string
+    step: 'let-go' | 'created' | 'managed' | 'adopted' | 'done' | 'taken-back'
+    note: string | null
+  }
   'state-restored': { at: number; upToDate: boolean; cancelled: number }
 }
 

@@ -2,6 +2,7 @@
 
 import type { Ip, Mac } from '../wire/address.ts'
 import type { PowerState } from './bmc.ts'
+import type { Handover } from './handoff.ts'
 import type { Inventory } from './inventory.ts'
 import type { QuirkCard } from './quirk-card.ts'
 
@@ -44,6 +45,8 @@ export type Node = {
   /** Maker and product, by which machines are alike: as the BMC's FRU tells, else SMBIOS; null: neither has told yet. Set once. */
   hardwareModel: string | null
   provisionUpdatedAt: number | null
+  /** On its way to another owner, or there: we are silent to it and its BMC. null: it is ours. */
+  handover: Handover | null
   createdAt: number
   updatedAt: number | null
 }

@@ -36,6 +36,7 @@ export function aNode(given: Partial<Node> = {}): Node {
     bootLoader: null,
     hardwareModel: null,
     provisionUpdatedAt: null,
+    handover: null,
     createdAt: NOW,
     updatedAt: null,
     ...given

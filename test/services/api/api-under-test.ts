@@ -15,6 +15,7 @@ import { createBackups } from '../../../services/backup.ts'
 import { createDryRun } from '../../../services/dhcp/dry-run.ts'
 import { createObservations } from '../../../services/dhcp/observations.ts'
 import { createPacketRing } from '../../../services/dhcp/packet-ring.ts'
+import { startHandoff } from '../../../services/handoff/engine.ts'
 import { createApply } from '../../../services/store/apply.ts'
 import { createFacts } from '../../../services/store/facts.ts'
 import { openStore } from '../../../services/store/open.ts'
@@ -145,6 +146,7 @@ export function someDeps(given: Parameters<typeof aConfig>[1] = {}) {
       intruder: () => around.intruder
     },
     consoles: { join: (node, ...rest) => consoles.join(node.uuid, node, ...rest), recordings },
+    handoff: startHandoff({ config, store, facts, apply, log: pino({ level: 'silent' }), now: Date.now }),
     backups: createBackups({ store, facts, dataDir: config.dataDir, configFile: null, now: Date.now })
   }
   return {

@@ -1,7 +1,7 @@
 // Every socket is opened here, before anything is served: taken over from systemd, or bound under the safety rule.
 // The rule: DHCP hears and speaks on the one configured link only. Whatever cannot be held to that is refused.
 
-import dgram from 'node:dgram'
+import dgram, { type RemoteInfo } from 'node:dgram'
 import { readFileSync, unlinkSync } from 'node:fs'
 import net from 'node:net'
 import { networkInterfaces } from 'node:os'
@@ -46,6 +46,8 @@ export type LinkSocketName = keyof typeof LINK_PORTS
 const FIRST_FD = 3
 /** Connections that may wait to be taken: a whole room asks at once. */
 const LISTEN_BACKLOG = 1024
+/** As many as some 4 MiB of the kernel's memory would hold. */
+const MOST_EARLY_DATAGRAMS = 4096
 
 /**
  * The sockets systemd passed (sd_listen_fds(3)); empty when it passed none or they are meant for another process.
@@ -254,17 +256,44 @@ async function bindToOnlyLink(link: Link, port: number, client: boolean): Promis
 const asItIs: NonNullable<dgram.SocketOptions['lookup']> = (address, _, found) => found(null, address, 4)
 
 async function adoptUdp(fd: number): Promise<dgram.Socket> {
-  const socket = dgram.createSocket({ type: 'udp4', lookup: asItIs })
-  await bound(socket, () => socket.bind({ fd }), `descriptor ${fd}`)
+  return openUdp({}, (socket) => socket.bind({ fd }), `descriptor ${fd}`)
+}
+
+async function bindUdp(address: Ip, port: number, reuseAddr: boolean): Promise<dgram.Socket> {
+  const bind = (socket: dgram.Socket) => socket.bind({ address, port, exclusive: true })
+  return openUdp({ reuseAddr }, bind, `UDP ${address}:${port}`)
+}
+
+async function openUdp(
+  options: { reuseAddr?: boolean },
+  bind: (socket: dgram.Socket) => unknown,
+  place: string
+): Promise<dgram.Socket> {
+  const socket = dgram.createSocket({ type: 'udp4', lookup: asItIs, ...options })
+  keepUntilHeard(socket)
+  await bound(socket, () => bind(socket), place)
   socket.setRecvBufferSize(RECEIVE_BUFFER_BYTES)
   return socket
 }
 
-async function bindUdp(address: Ip, port: number, reuseAddr: boolean): Promise<dgram.Socket> {
-  const socket = dgram.createSocket({ type: 'udp4', reuseAddr, lookup: asItIs })
-  await bound(socket, () => socket.bind({ address, port, exclusive: true }), `UDP ${address}:${port}`)
-  socket.setRecvBufferSize(RECEIVE_BUFFER_BYTES)
-  return socket
+/**
+ * Node reads a bound socket whether anybody listens or not. What waited for us while we were restarted, and what comes until all is
+ * set up, is kept for the first listener.
+ */
+function keepUntilHeard(socket: dgram.Socket): void {
+  const early: [Buffer, RemoteInfo][] = []
+  const keep = (...datagram: [Buffer, RemoteInfo]): void => {
+    if (early.length < MOST_EARLY_DATAGRAMS) early.push(datagram)
+  }
+  const handOver = (event: string): void => {
+    if (event !== 'message') return
+    socket.off('newListener', handOver)
+    socket.off('message', keep)
+    // Before anything else is read: the order stays.
+    queueMicrotask(() => early.forEach((datagram) => socket.emit('message', ...datagram)))
+  }
+  socket.on('message', keep)
+  socket.on('newListener', handOver)
 }
 
 async function bound(socket: dgram.Socket, bind: () => unknown, place: string): Promise<void> {

@@ -284,7 +284,8 @@ t.test('an upgrade is kept, and rolled back by one command', async (t) => {
     db.exec("VACUUM INTO '/var/lib/seedling/seedling.db.schema-" + schema + "'")
     db.pragma('user_version = ' + (schema + 1))
     db.close()`
-  ssh('cd /opt/seedling && exec node_modules/.bin/node -', changed)
+  ssh('cd /opt/seedling && node_modules/.bin/node -', changed)
+  ssh('cd /var/lib/seedling && chown --reference=seedling.db seedling.db.schema-*')
   t.match(ssh('seedling-upgrade --rollback'), /the state is that of before the upgrade/)
   await afterReboot()
   t.equal(slot(), 'a')

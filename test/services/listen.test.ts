@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process'
+import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer, get, type Server } from 'node:http'
@@ -75,6 +76,26 @@ t.test('a Unix socket that nobody serves is replaced, one that is served is not'
   })
   t.equal(status, 200)
   await t.rejects(listenStream(server(t), { path }), { code: 'bad-config', message: /in use/ })
+})
+
+t.test('what comes before anybody listens is kept, in order', async (t) => {
+  const socket = await listenDatagrams('tftp', { address: '127.0.0.1', port: 0 }, new Map())
+  const client = createSocket('udp4')
+  t.teardown(() => {
+    socket.close()
+    client.close()
+  })
+  const { port } = socket.address()
+  const send = (text: string) =>
+    new Promise((resolve) => client.send(text, port, '127.0.0.1', () => resolve(null)))
+  for (let number = 0; number < 50; number++) await send(`${number}`)
+  // Many turns of the event loop, in which Node reads the socket.
+  await sleep(100)
+  const heard: string[] = []
+  socket.on('message', (bytes) => heard.push(`${bytes}`))
+  await send('later')
+  while (!heard.includes('later')) await once(socket, 'message')
+  t.same(heard, [...Array.from({ length: 50 }, (_, number) => `${number}`), 'later'])
 })
 
 t.test('a datagram port', async (t) => {

@@ -94,7 +94,7 @@ tftp_master_path = ${dir}/tftp/master
 images_path = ${dir}/images
 instance_master_path = ${dir}/images/master
 [ipmi]
-command_retry_timeout = 10
+command_retry_timeout = 40
 min_command_interval = 1
 ${elsewhere}`
   )

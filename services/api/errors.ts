@@ -20,6 +20,8 @@ const STATUS: Readonly<Record<ErrorCode, number>> = {
   'keypair-missing': 404,
   'pool-exhausted': 400,
   unauthorized: 401,
+  misdirected: 421,
+  'cross-site': 403,
   'too-large': 413,
   'storage-full': 507,
   'foreign-dhcp': 409,

@@ -64,6 +64,7 @@ export function buildApi(deps: ApiDeps, door: Door = { kind: 'socket' }): App {
   readJsonOnly(app)
   answerErrors(app)
   speakVersions(app)
+  refuseOtherSites(app)
   app.addHook('onResponse', async (request, reply) => {
     const { method, url, ip } = request
     const milliseconds = Math.round(reply.elapsedTime)
@@ -159,12 +160,24 @@ function readJsonOnly(app: App): void {
   })
 }
 
+/** What a browser sends on behalf of a page says where the page is from. No page is ours, so none may ask. */
+function refuseOtherSites(app: App): void {
+  app.addHook('onRequest', async ({ headers }) => {
+    const site = headers['sec-fetch-site']
+    if (headers.origin === undefined && (site === undefined || site === 'none')) return
+    throw new AppError(
+      'cross-site',
+      'The API is not for web pages; use the command line, or a client of your own'
+    )
+  })
+}
+
 /** The network door: a token on every request, and a Host that no name outside can be rebound to. */
 function guard(app: App, token: string): void {
   app.addHook('onRequest', async (request) => {
     if (!ownName(request.hostname))
       throw new AppError(
-        'bad-request',
+        'misdirected',
         `Host ${JSON.stringify(request.hostname)} is not this machine; use its address, ${hostname()} or localhost`
       )
     const bearer = /^Bearer (\S+)$/i.exec(request.headers.authorization ?? '')?.[1]

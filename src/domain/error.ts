@@ -17,6 +17,8 @@ export const ERROR_CODES = [
   'keypair-missing',
   'pool-exhausted',
   'unauthorized',
+  'misdirected',
+  'cross-site',
   'too-large',
   'storage-full',
   'foreign-dhcp',

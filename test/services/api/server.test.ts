@@ -24,7 +24,7 @@ t.test('the network door wants a token', async (t) => {
   t.equal((await api.ask('POST', '/v1/nodes', { driver: 'ipmi' })).status, 401)
   t.equal(api.rows()['node'], 0)
   const rebound = await get({ authorization: `Bearer ${TOKEN}`, host: 'evil.example' })
-  t.match([rebound.status, fault(rebound).faultstring], [400, /"evil.example" is not this machine/])
+  t.match([rebound.status, fault(rebound).faultstring], [421, /"evil.example" is not this machine/])
   for (const host of ['192.0.2.1:6385', 'localhost', '[::1]:6385'])
     t.equal((await get({ authorization: `Bearer ${TOKEN}`, host })).status, 200, host)
 })

@@ -1,8 +1,9 @@
 // Machines handed over to a real Ironic, through its real ipmi driver (ipmitool) against reference BMCs that keep what was asked of them.
 
-import { execFileSync } from 'node:child_process'
+import { execFile } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 import { setTimeout as sleep } from 'node:timers/promises'
 import pino from 'pino'
 import t, { type Test } from 'tap'
@@ -188,7 +189,8 @@ t.test("the export is taken by Ironic's own client", async (t) => {
   for (const [name, content] of Object.entries(files)) writeFileSync(join(folder, name), content)
   await ironic.baremetal('create', join(folder, 'nodes.json'))
   t.match(readFileSync(join(folder, 'adopt.sh'), 'utf8'), /adopt/)
-  execFileSync('sh', [join(folder, 'adopt.sh')], {
+  // Not waiting: the BMCs answer from this very process.
+  await promisify(execFile)('sh', [join(folder, 'adopt.sh')], {
     env: { ...process.env, OS_AUTH_TYPE: 'none', OS_ENDPOINT: ironic.url }
   })
   const listed = JSON.parse(await ironic.baremetal('node', 'list', '-f', 'json')) as Record<string, unknown>[]

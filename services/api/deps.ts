@@ -61,6 +61,8 @@ export type ApiDeps = {
   backups: {
     /** The bytes of an encrypted backup. */
     make(passphrase: string, withImages: boolean): AsyncIterable<Buffer>
+    /** When one was last made in this run, ms; null: none. */
+    lastAt(): number | null
   }
 }
 

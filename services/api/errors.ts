@@ -63,6 +63,19 @@ function describe(error: unknown): { status: number; code: string; message: stri
   if (error instanceof AppError)
     return { status: STATUS[error.code], code: error.code, message: error.message }
   const { statusCode, message, code } = error as { statusCode?: number; message?: string; code?: string }
+  if (code === 'SQLITE_FULL' || code === 'ENOSPC')
+    return {
+      status: 507,
+      code: 'storage-full',
+      message:
+        'The disk is full, so nothing was changed; make room (delete images nobody uses), then ask again'
+    }
+  if (code?.startsWith('SQLITE_BUSY'))
+    return {
+      status: 503,
+      code: 'busy',
+      message: 'Another program holds the database; nothing was changed, ask again in a moment'
+    }
   if (code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE')
     return {
       status: 415,

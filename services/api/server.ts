@@ -22,6 +22,7 @@ import { driverRoutes } from './drivers.ts'
 import { answerErrors, schemaError } from './errors.ts'
 import { eventRoutes } from './events.ts'
 import { handoffRoutes } from './handoff.ts'
+import { healthRoutes } from './health.ts'
 import { imageRoutes } from './images.ts'
 import { inventoryRoutes } from './inventory.ts'
 import { keypairRoutes } from './keypairs.ts'
@@ -102,6 +103,7 @@ function routes(app: App, deps: ApiDeps): void {
   consoleRoutes(app, deps)
   backupRoutes(app, deps)
   handoffRoutes(app, deps)
+  healthRoutes(app, deps)
 }
 
 /** Opens both doors. AppError `bad-config` when a place is taken or not allowed. */

@@ -13,6 +13,7 @@ import { explain, listLeases, savePackets, showSeen, showStatus } from './dhcp.t
 import type { ShownEvent } from './event-words.ts'
 import { bar, bytes, day, table } from './format.ts'
 import { handoffCommands } from './handoff.ts'
+import { healthCommand } from './health.ts'
 import {
   deleteNodes,
   deployNodes,
@@ -96,6 +97,7 @@ export async function runCli(argv: string[]): Promise<number> {
   bmcCommands(program, node, command)
   backupCommand(program, command)
   handoffCommands(program, command)
+  healthCommand(program, command)
 
   try {
     await program.parseAsync(argv)

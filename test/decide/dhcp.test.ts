@@ -110,6 +110,20 @@ const unknownArch = says('discover', { vendorClass: 'PXEClient', clientArchitect
 const script = (query: string) => `http://192.0.2.1/boot/script?mac=${MAC}&${query}`
 const GUID = 'uuid=0000ed5e-0000-0040-8000-000000000001'
 
+const handedOver = machine({
+  node: aNode({
+    state: 'active',
+    handover: {
+      target: 'http://ironic.example',
+      startedAt: NOW,
+      finishedAt: null,
+      trouble: null,
+      before: { power: null, provisionState: 'active', imageSha256: null },
+      after: null
+    }
+  })
+})
+
 type Expected =
   | { ignore: DhcpIgnored; events?: number }
   | { answer: 'offer' | 'ack' | 'nak'; to?: string; bootFile?: string | null; lease?: Lease['state'] | null }
@@ -130,6 +144,16 @@ const cases: Record<string, { request: DhcpMessage; facts?: DhcpFacts; expect: E
     request: says('request', { requestedAddress: '192.0.2.150' }),
     facts: stranger,
     expect: { ignore: 'not-enrolled', events: 0 }
+  },
+  'a machine that is handed over is not answered, whatever it asks': {
+    request: says('discover'),
+    facts: handedOver,
+    expect: { ignore: 'handed-over', events: 0 }
+  },
+  'nor is its renewal': {
+    request: says('request', {}, { ciaddr: IP }),
+    facts: handedOver,
+    expect: { ignore: 'handed-over', events: 0 }
   },
   'a port that does not boot has no address': {
     request: says('discover'),

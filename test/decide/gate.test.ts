@@ -9,10 +9,23 @@ const off = { 'powered-off': NOW }
 const seen = { ...off, 'powered-on': NOW, 'agent-seen': NOW }
 const written = { ...seen, 'image-written': NOW }
 
+const handover = {
+  target: 'http://ironic.example',
+  startedAt: NOW,
+  finishedAt: null,
+  trouble: null,
+  before: { power: null, provisionState: 'active', imageSha256: null },
+  after: null
+}
+
 const cases: Record<string, { facts: GateFacts; boot: string }> = {
   'a stranger gets nothing': { facts: { node: null, port: null, order: null }, boot: 'nothing' },
   'an enrolled machine without an order gets nothing': {
     facts: { node: aNode(), port: aPort(), order: null },
+    boot: 'nothing'
+  },
+  'a machine that is handed over gets nothing, whatever its order': {
+    facts: { node: aNode({ handover }), port: aPort(), order: anOrder({ ticks: off }) },
     boot: 'nothing'
   },
   'an active machine boots its disk': {

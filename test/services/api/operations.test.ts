@@ -1,0 +1,119 @@
+// Health, backups and hand-over plans through the API.
+
+import { buildApi } from '../../../services/api/server.ts'
+import { readBackup } from '../../../services/backup-file.ts'
+import { aNode, aPort } from '../../support/builders.ts'
+import { someDeps } from './api-under-test.ts'
+import t from 'tap'
+
+t.test('health tells what is amiss and what to do', async (t) => {
+  const { deps, around, remove } = someDeps()
+  t.teardown(remove)
+  const app = buildApi(deps)
+  const ask = async () =>
+    (await app.inject('/v1/health')).json() as {
+      status: string
+      checks: { name: string; ok: boolean; message: string }[]
+    }
+  const first = await ask()
+  t.match(
+    first.checks.find(({ name }) => name === 'database'),
+    { ok: true }
+  )
+  // The address of these tests is on no link.
+  t.match(
+    first.checks.find(({ name }) => name === 'link'),
+    { ok: false, message: /192\.0\.2\.1/ }
+  )
+  t.equal(first.status, 'attention')
+  around.intruder = 'a DHCP server 192.0.2.9'
+  const node = aNode({ powerState: null, powerStateAt: 1 })
+  deps.store.commit(() => deps.apply([{ put: 'node', row: node }]))
+  const second = await ask()
+  t.match(
+    second.checks.find(({ name }) => name === 'dhcp'),
+    { ok: false, message: /192\.0\.2\.9/ }
+  )
+  t.match(
+    second.checks.find(({ name }) => name === 'bmcs'),
+    { ok: false, message: /ctl-1/ }
+  )
+})
+
+t.test('a backup comes encrypted, under a passphrase that is long enough', async (t) => {
+  const { deps, remove } = someDeps()
+  t.teardown(remove)
+  const app = buildApi(deps)
+  const short = await app.inject({ method: 'POST', url: '/v1/backup', payload: { passphrase: 'short' } })
+  t.equal(short.statusCode, 400)
+  const answer = await app.inject({
+    method: 'POST',
+    url: '/v1/backup',
+    payload: { passphrase: 'long enough for this' }
+  })
+  t.equal(answer.statusCode, 200)
+  const names: string[] = []
+  async function* parts() {
+    yield answer.rawPayload
+  }
+  for await (const { name } of readBackup(parts(), 'long enough for this')) names.push(name)
+  t.same(names.sort(), ['backup.json', 'secret.key', 'seedling.db'])
+})
+
+t.test('a hand-over plan shows no password unless asked, and an export has it only then', async (t) => {
+  const { deps, remove } = someDeps()
+  t.teardown(remove)
+  deps.store.commit(() =>
+    deps.apply([
+      { put: 'node', row: aNode({ state: 'active', powerState: 'on' }) },
+      { put: 'port', row: aPort() }
+    ])
+  )
+  const app = buildApi(deps)
+  const plan = async (payload: object) =>
+    (await app.inject({ method: 'POST', url: '/v1/handoff/plan', payload })).body
+  t.notMatch(await plan({ export: 'plain' }), /secret/)
+  t.match(await plan({ export: 'plain', secrets: true }), /secret/)
+  t.match(await plan({}), /image-missing/)
+  const refused = await app.inject({
+    method: 'POST',
+    url: '/v1/handoff',
+    payload: { target: { url: 'http://127.0.0.1:1' } }
+  })
+  t.equal(refused.statusCode, 400)
+  t.match(refused.body, /nothing was done: ctl-1/)
+  t.equal(deps.facts.node('ctl-1')?.handover, null)
+})
+
+t.test('a machine that is handed over is left alone by every verb', async (t) => {
+  const { deps, remove } = someDeps()
+  t.teardown(remove)
+  const handover = {
+    target: 'http://ironic.example',
+    startedAt: 1,
+    finishedAt: 2,
+    trouble: null,
+    before: { power: 'power on', provisionState: 'active', imageSha256: null },
+    after: null
+  }
+  deps.store.commit(() =>
+    deps.apply([
+      { put: 'node', row: aNode({ state: 'active', powerState: 'on', handover }) },
+      { put: 'port', row: aPort() }
+    ])
+  )
+  const app = buildApi(deps)
+  for (const [url, target] of [
+    ['provision', 'deleted'],
+    ['provision', 'rebuild'],
+    ['power', 'power off']
+  ]) {
+    const answer = await app.inject({
+      method: 'PUT',
+      url: `/v1/nodes/ctl-1/states/${url}`,
+      payload: { target }
+    })
+    t.equal(answer.statusCode, 400, `${target}: ${answer.body.slice(0, 160)}`)
+    t.match(answer.body, /handed over to http:\/\/ironic\.example/)
+  }
+})

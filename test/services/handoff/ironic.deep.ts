@@ -1,0 +1,218 @@
+// Machines handed over to a real Ironic, through its real ipmi driver (ipmitool) against reference BMCs that keep what was asked of them.
+
+import { execFileSync } from 'node:child_process'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import pino from 'pino'
+import t, { type Test } from 'tap'
+import { startHandoff, isReportGenuine, type Handoff } from '../../../services/handoff/engine.ts'
+import { EXPORTS } from '../../../src/decide/handoff-export.ts'
+import { createApply } from '../../../services/store/apply.ts'
+import { createFacts } from '../../../services/store/facts.ts'
+import { openStore } from '../../../services/store/open.ts'
+import { aNode, anImage, anInstance, anOrder, aPort } from '../../support/builders.ts'
+import { startFakeBmc, type FakeBmc } from '../../support/fake-bmc.ts'
+import { startIronic } from '../../support/ironic.ts'
+import { aConfig } from '../api/api-under-test.ts'
+
+t.setTimeout(1_200_000)
+
+const OPTIONS = {
+  imageUrl: 'http://127.0.0.1:1',
+  deployKernel: 'http://127.0.0.1:1/k',
+  deployRamdisk: 'http://127.0.0.1:1/r',
+  resourceClass: 'baremetal'
+}
+const id = (kind: string, number: number) => `${kind}-0000-4000-8000-${String(number).padStart(12, '0')}`
+
+async function aRack(t: Test, count: number) {
+  const config = aConfig(t.testdir({}))
+  const store = openStore(config.dataDir)
+  t.teardown(() => store.close())
+  const facts = createFacts(store)
+  const apply = createApply(store)
+  const bmcs = await Promise.all(
+    Array.from({ length: count }, () => startFakeBmc({ users: { admin: 'Secret123' }, power: 'on' }))
+  )
+  t.teardown(() => Promise.all(bmcs.map((bmc) => bmc.close())))
+  store.commit(() =>
+    apply([
+      { put: 'image', row: anImage() },
+      ...bmcs.flatMap((bmc, index) => {
+        const uuid = id('6e6f6465', index + 1)
+        const instance = anInstance({
+          uuid: id('696e7374', index + 1),
+          nodeUuid: uuid,
+          token: `${index}`.padStart(64, '0')
+        })
+        const driverInfo = {
+          ipmi_address: '127.0.0.1',
+          ipmi_port: bmc.port,
+          ipmi_username: 'admin',
+          ipmi_password: 'Secret123'
+        }
+        return [
+          {
+            put: 'node' as const,
+            row: aNode({
+              uuid,
+              name: `ctl-${index + 1}`,
+              driverInfo,
+              state: 'active',
+              powerState: 'on',
+              instanceUuid: instance.uuid
+            })
+          },
+          { put: 'instance' as const, row: instance },
+          {
+            put: 'port' as const,
+            row: aPort({
+              uuid: id('706f7274', index + 1),
+              nodeUuid: uuid,
+              address: `52:54:00:00:00:0${index + 1}`,
+              reservedIp: `192.0.2.10${index + 1}`
+            })
+          },
+          {
+            put: 'order' as const,
+            row: anOrder({
+              id: id('6f726465', index + 1),
+              token: `f${index}`.padEnd(64, '0'),
+              nodeUuid: uuid,
+              kind: 'deploy',
+              state: 'done'
+            })
+          }
+        ]
+      })
+    ])
+  )
+  const start = () =>
+    startHandoff({ config, store, facts, apply, log: pino({ level: 'silent' }), now: Date.now })
+  return { facts, bmcs, start, config }
+}
+
+async function until(what: () => boolean | Promise<boolean>, complaint: () => string): Promise<void> {
+  for (let tries = 0; tries < 1200; tries++) {
+    if (await what()) return
+    await sleep(250)
+  }
+  throw new Error(complaint())
+}
+
+/** What was set at a BMC, rather than read. */
+const sets = ({ asked, controls }: FakeBmc) => [
+  ...controls.map(({ control }) => control),
+  ...asked.filter((name) => /set system boot|clear|identify|set user/i.test(name))
+]
+
+t.test(
+  'six machines are adopted as they run, whatever is cut off on the way; then they can be taken back',
+  async (t) => {
+    const ironic = await startIronic(t)
+    const { facts, bmcs, start } = await aRack(t, 6)
+    let handoff: Handoff = start()
+    const target = { url: ironic.url }
+    const findings = await handoff.check(target, [], OPTIONS)
+    t.same(
+      findings.filter((line) => line.startsWith('PROBLEM')),
+      []
+    )
+    t.equal(handoff.commit(target, [], OPTIONS).length, 6)
+    t.ok(
+      facts.nodes().every(({ handover }) => handover !== null),
+      'from the same commit on they are not ours'
+    )
+    // Cut off again and again, and started anew: what was done is looked up.
+    for (let times = 0; times < 20; times++) {
+      await sleep(700)
+      await handoff.close()
+      handoff = start()
+    }
+    t.teardown(() => handoff.close())
+    await until(
+      () => facts.nodes().every(({ handover }) => handover?.finishedAt),
+      () => JSON.stringify(handoff.state())
+    )
+    const listed = JSON.parse(await ironic.baremetal('node', 'list', '--long', '-f', 'json')) as Record<
+      string,
+      unknown
+    >[]
+    t.equal(listed.length, 6, 'each once')
+    for (const row of listed) t.match(row, { 'Provisioning State': 'active', 'Power State': 'power on' })
+    const [first] = facts.nodes()
+    const shown = JSON.parse(await ironic.baremetal('node', 'show', first!.uuid, '-f', 'json')) as Record<
+      string,
+      unknown
+    >
+    t.match(shown, {
+      name: 'ctl-1',
+      protected: true,
+      automated_clean: false,
+      resource_class: 'baremetal',
+      instance_info: { image_os_hash_value: anImage().sha256 }
+    })
+    const ports = JSON.parse(await ironic.baremetal('port', 'list', '-f', 'json')) as unknown[]
+    t.equal(ports.length, 6)
+    // Two power syncs later.
+    await sleep(25_000)
+    for (const [index, bmc] of bmcs.entries()) {
+      t.same(sets(bmc), [], `ctl-${index + 1}: nothing was set at its BMC`)
+      t.equal(bmc.power, 'on')
+    }
+    const report = handoff.report()
+    t.match(report.text, /Everything is handed over/)
+    t.ok(isReportGenuine(report))
+    t.notOk(isReportGenuine({ ...report, text: report.text.replace('ctl-1', 'ctl-9') }))
+
+    await handoff.undo('ctl-1')
+    t.equal(facts.node('ctl-1')?.handover, null)
+    t.equal((JSON.parse(await ironic.baremetal('node', 'list', '-f', 'json')) as unknown[]).length, 5)
+    t.same(sets(bmcs[0]!), [], 'taking back sets nothing either')
+    t.equal(handoff.commit(target, ['ctl-2'], OPTIONS).length, 0, 'given away is given away')
+    await t.rejects(async () => handoff.commit(target, ['ctl-1'], OPTIONS), {
+      code: 'wrong-state',
+      message: /power state is not known/
+    })
+  }
+)
+
+t.test("the export is taken by Ironic's own client", async (t) => {
+  const ironic = await startIronic(t)
+  const { start } = await aRack(t, 2)
+  const handoff = start()
+  t.teardown(() => handoff.close())
+  const folder = t.testdir({})
+  const files = EXPORTS.ironic(handoff.plan([], OPTIONS))
+  for (const [name, content] of Object.entries(files)) writeFileSync(join(folder, name), content)
+  await ironic.baremetal('create', join(folder, 'nodes.json'))
+  t.match(readFileSync(join(folder, 'adopt.sh'), 'utf8'), /adopt/)
+  execFileSync('sh', [join(folder, 'adopt.sh')], {
+    env: { ...process.env, OS_AUTH_TYPE: 'none', OS_ENDPOINT: ironic.url }
+  })
+  const listed = JSON.parse(await ironic.baremetal('node', 'list', '-f', 'json')) as Record<string, unknown>[]
+  t.same(
+    listed.map((row) => row['Provisioning State']),
+    ['active', 'active']
+  )
+})
+
+t.test('a wrong password is told in words, and mended while it is on its way', async (t) => {
+  const ironic = await startIronic(t)
+  const { facts, bmcs, start } = await aRack(t, 1)
+  bmcs[0]!.setPassword('admin', 'another')
+  const handoff = start()
+  t.teardown(() => handoff.close())
+  handoff.commit({ url: ironic.url }, [], OPTIONS)
+  await until(
+    () => /BMC does not answer there/.test(facts.node('ctl-1')?.handover?.trouble ?? ''),
+    () => JSON.stringify(handoff.state())
+  )
+  bmcs[0]!.setPassword('admin', 'Secret123')
+  await until(
+    () => facts.node('ctl-1')?.handover?.finishedAt !== null,
+    () => JSON.stringify(handoff.state())
+  )
+  t.same(sets(bmcs[0]!), [])
+})

@@ -224,7 +224,10 @@ t.test('no exchange is lost when the service is restarted under load', async (t)
       '-d',
       `${LOAD.patienceSeconds}`,
       '-W',
-      '60000000',
+      '180000000',
+      // Of either exchange: it waits until as many answers as both are there.
+      '-n',
+      `${LOAD.perSecond * LOAD.seconds}`,
       '-n',
       `${LOAD.perSecond * LOAD.seconds}`,
       '-l',

@@ -15,7 +15,7 @@ import type { QuirkCard } from '../../src/domain/quirk-card.ts'
 import type { Logger } from 'pino'
 import type { Apply } from '../store/apply.ts'
 import type { Facts } from '../store/facts.ts'
-import type { Store } from '../store/open.ts'
+import { isFull, type Store } from '../store/open.ts'
 
 export type ConductorDeps = {
   store: Store
@@ -43,6 +43,8 @@ export type Conductor = {
 
 /** A missed wake-up costs at most this. */
 const SWEEP_MILLISECONDS = 30_000
+/** How soon it is seen that there is room on the disk again. */
+const FULL_MILLISECONDS = 5000
 /** How many BMCs are read at once by the poll: as many as may log in at once, so that dead ones hold up nobody. */
 const POLL_WIDTH = 128
 /** What the poll reads within this time shares a commit. */
@@ -64,12 +66,21 @@ export function startConductor(deps: ConductorDeps): Conductor {
       again.add(nodeUuid)
       return
     }
-    const running = turn(nodeUuid).then((wakeAt) => {
-      turns.delete(nodeUuid)
-      if (again.delete(nodeUuid)) wake(nodeUuid)
-      else if (wakeAt !== null) sleep(nodeUuid, wakeAt)
-    })
+    const running = turn(nodeUuid)
+      .catch(full)
+      .then((wakeAt) => {
+        turns.delete(nodeUuid)
+        if (again.delete(nodeUuid)) wake(nodeUuid)
+        else if (wakeAt !== null) sleep(nodeUuid, wakeAt)
+      })
     turns.set(nodeUuid, running)
+  }
+
+  /** Nothing is done that cannot be stored; it is tried again soon. */
+  function full(error: unknown): number {
+    if (!isFull(error)) throw error
+    log.error('the disk is full: orders wait until there is room in dataDir')
+    return now() + FULL_MILLISECONDS
   }
 
   function sleep(nodeUuid: string, wakeAt: number): void {
@@ -242,8 +253,12 @@ export function startConductor(deps: ConductorDeps): Conductor {
       )
     const read: { uuid: string; seen: Observation }[] = []
     const keep = (): void => {
-      if (read.length > 0)
+      if (read.length === 0) return
+      try {
         store.commit(() => read.splice(0).forEach(({ uuid, seen }) => keepReading(uuid, seen)))
+      } catch (error) {
+        full(error)
+      }
     }
     const keeper = setInterval(keep, POLL_COMMIT_MILLISECONDS)
     const worker = async () => {

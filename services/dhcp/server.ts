@@ -13,6 +13,7 @@ import {
   type DhcpSettings,
   type DhcpVerdict
 } from '../../src/decide/dhcp.ts'
+import { withinStored } from '../../src/decide/dhcp-reply.ts'
 import { decisionOf } from '../../src/decide/dhcp-explain.ts'
 import { placeOf } from '../../src/decide/dhcp-place.ts'
 import { networkSeen } from '../../src/decide/network-seen.ts'
@@ -24,7 +25,7 @@ import type { Config } from '../config.ts'
 import type { DatagramSockets } from '../listen.ts'
 import type { Apply } from '../store/apply.ts'
 import type { Facts } from '../store/facts.ts'
-import type { Store } from '../store/open.ts'
+import { isFull, type Store } from '../store/open.ts'
 import { createDiscoveryPool } from './discovery-pool.ts'
 import { createFloodShield } from './flood-shield.ts'
 import { gather } from './gather.ts'
@@ -199,7 +200,8 @@ export function startDhcp(deps: DhcpDeps): DhcpServer {
       return request ? [{ request, arrived: one }] : []
     })
     if (requests.length === 0) return
-    const decided = commit(() => requests.map((one) => decide(one.request, one.arrived)))
+    const decided =
+      commit(() => requests.map((one) => decide(one.request, one.arrived))) ?? requests.flatMap(renewStored)
     const milliseconds = Math.round((performance.now() - started) * 10) / 10
     for (const { request, verdict, nodeUuid, arrived } of decided) {
       note(arrived, decisionOf(verdict))
@@ -210,15 +212,27 @@ export function startDhcp(deps: DhcpDeps): DhcpServer {
     }
   }
 
-  /** Nothing leaves that is not on disk: where the disk is full, nobody is answered, and all goes on when there is room again. */
-  function commit(work: () => Decided[]): Decided[] {
+  /** Nothing leaves that is not on disk. null: the disk is full; all goes on by itself when there is room again. */
+  function commit(work: () => Decided[]): Decided[] | null {
     try {
       return store.commit(work)
     } catch (error) {
-      if ((error as { code?: string }).code !== 'SQLITE_FULL') throw error
-      log.error('the disk is full: leases cannot be stored, so DHCP answers nobody; make room in dataDir')
-      return []
+      if (!isFull(error)) throw error
+      log.error(
+        'the disk is full: new leases cannot be stored, so only who has one is answered, until it ends; make room in dataDir'
+      )
+      return null
     }
+  }
+
+  /** Without a word to the database: who has a lease on disk keeps it for the rest of its time. */
+  function renewStored({ request, arrived }: { request: DhcpMessage; arrived: Arrived }): Decided[] {
+    if (mode !== 'server') return []
+    const place = placeOf(request, settings)
+    const verdict = decideDhcp(request, place, gather(request, place, gathering), settings, time())
+    if (!('reply' in verdict)) return []
+    const reply = withinStored(verdict.reply, facts.leaseByIp(verdict.reply.yiaddr), leaseNow())
+    return reply ? [{ request, verdict: { ...verdict, reply, changes: [] }, nodeUuid: null, arrived }] : []
   }
 
   function decode({ bytes, from }: Arrived): DhcpMessage | undefined {

@@ -18,6 +18,9 @@ export type Store = {
   close(): void
 }
 
+/** The disk is full: nothing was changed, and it may be tried again. */
+export const isFull = (error: unknown): boolean => (error as { code?: string }).code === 'SQLITE_FULL'
+
 /** What SQLite says of a file that is no database, or no longer one. */
 const DAMAGE = ['SQLITE_CORRUPT', 'SQLITE_NOTADB']
 

@@ -1,7 +1,7 @@
 // The parts that DHCP answers are made of: fields copied from the request, options echoed, what the network has to tell.
 
 import { Buffer } from 'node:buffer'
-import type { NetworkOptions, Subnet } from '../domain/subnet.ts'
+import type { Lease, NetworkOptions, Subnet } from '../domain/subnet.ts'
 import { formatIp, netmask, type Ip } from '../wire/address.ts'
 import { NO_ADDRESS, type DhcpMessage } from '../wire/dhcp.ts'
 import { optionCode, optionName, type ClasslessRoute, type DhcpOptions } from '../wire/dhcp-options.ts'
@@ -105,3 +105,18 @@ function routes(
     found.push({ network: '0.0.0.0/0', router: gateway })
   return found.length > 0 ? found : undefined
 }
+
+/**
+ * What may be promised when nothing can be stored: a lease that is on disk already, for as long as it still lasts there, and no longer. null: there
+ * is none, or too little of it is left to be worth an answer. `leaseNow` in ms.
+ */
+export function withinStored(reply: DhcpMessage, lease: Lease | null, leaseNow: number): DhcpMessage | null {
+  if (reply.options.messageType !== 'ack' || lease?.state !== 'bound' || lease.mac !== reply.chaddr)
+    return null
+  const left = Math.floor((lease.expiresAt - leaseNow) / 1000)
+  const promised = reply.options.leaseSeconds
+  if (promised === undefined || left < LEAST_LEFT_SECONDS) return null
+  return { ...reply, options: { ...reply.options, ...leaseTimes(Math.min(left, promised)) } }
+}
+
+const LEAST_LEFT_SECONDS = 60

@@ -10,7 +10,15 @@
 // A record holds a mebibyte at most, so neither side ever has more than that in memory.
 
 import { createCipheriv, createDecipheriv, randomBytes, scrypt } from 'node:crypto'
+import { promisify } from 'node:util'
 import { AppError } from '../src/domain/error.ts'
+
+const deriveKey = promisify(scrypt) as (
+  passphrase: string,
+  salt: Buffer,
+  length: number,
+  limits: typeof COST & { maxmem: number }
+) => Promise<Buffer>
 
 const MAGIC = 'SEEDLING-BACKUP 1\n'
 const RECORD_BYTES = 2 ** 20
@@ -138,8 +146,14 @@ function readHeader(line: string): Header {
   try {
     const header = JSON.parse(line) as Header
     const { salt, prefix, N, r, p } = header
-    // A forged header must not make us spend gigabytes.
-    if (/^[0-9a-f]{32}$/.test(salt) && /^[0-9a-f]{16}$/.test(prefix) && N <= 2 ** 20 && r <= 16 && p <= 4)
+    // A forged header must not make us spend more than ours does.
+    if (
+      /^[0-9a-f]{32}$/.test(salt) &&
+      /^[0-9a-f]{16}$/.test(prefix) &&
+      N <= COST.N &&
+      r <= COST.r &&
+      p <= COST.p
+    )
       return header
   } catch {
     // said below
@@ -147,16 +161,13 @@ function readHeader(line: string): Header {
   throw bad('its head was changed')
 }
 
-function keyOf(passphrase: string, { salt, N, r, p }: Header): Promise<Buffer> {
-  return new Promise((resolve, reject) =>
-    scrypt(
-      passphrase.normalize('NFC'),
-      Buffer.from(salt, 'hex'),
-      32,
-      { N, r, p, maxmem: 256 * N * r },
-      (error, key) => (error ? reject(error) : resolve(key))
-    )
-  )
+async function keyOf(passphrase: string, { salt, N, r, p }: Header): Promise<Buffer> {
+  const limits = { N, r, p, maxmem: 256 * N * r }
+  try {
+    return await deriveKey(passphrase.normalize('NFC'), Buffer.from(salt, 'hex'), 32, limits)
+  } catch {
+    throw bad('its head was changed')
+  }
 }
 
 function nonce(prefix: string, number: number): Buffer {

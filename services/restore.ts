@@ -25,7 +25,15 @@ import { CliError } from './cli/client.ts'
 import { passphrase } from './cli/passphrase.ts'
 import { createApply } from './store/apply.ts'
 import { createFacts } from './store/facts.ts'
-import { checkDatabase, checkUnused, databaseFile, rollBack, stamp, syncFile } from './store/files.ts'
+import {
+  checkDatabase,
+  checkUnused,
+  databaseFile,
+  restoreMark,
+  rollBack,
+  stamp,
+  syncFile
+} from './store/files.ts'
 import { MIGRATIONS } from './store/migrations.ts'
 import { openStore } from './store/open.ts'
 
@@ -162,9 +170,14 @@ function takePlace(dataDir: string, part: string, used: boolean, now: Date): str
   const kept = used ? `${dataDir}.before-${stamp(now)}` : null
   if (kept) mkdirSync(kept, { mode: 0o700 })
   mkdirSync(dataDir, { recursive: true, mode: 0o700 })
+  writeFileSync(restoreMark(dataDir), '', { flush: true })
+  syncFile(dataDir)
   for (const name of readdirSync(dataDir))
-    if (kept && name !== 'images') renameSync(join(dataDir, name), join(kept, name))
+    if (kept && name !== 'images' && join(dataDir, name) !== restoreMark(dataDir))
+      renameSync(join(dataDir, name), join(kept, name))
   moveInto(part, dataDir)
+  syncFile(dataDir)
+  rmSync(restoreMark(dataDir))
   syncFile(dataDir)
   rmSync(part, { recursive: true })
   return kept

@@ -8,6 +8,9 @@ import { AppError } from '../../src/domain/error.ts'
 export const databaseFile = (dataDir: string): string => join(dataDir, 'seedling.db')
 export const keyFile = (dataDir: string): string => join(dataDir, 'secret.key')
 
+/** Lies there while a restore puts its files in place: what is there then is neither the one state nor the other. */
+export const restoreMark = (dataDir: string): string => join(dataDir, 'restore.incomplete')
+
 /** The copy that is made before a newer Seedling changes a schema. */
 const copyFile = (dataDir: string, schema: number): string => `${databaseFile(dataDir)}.schema-${schema}`
 

@@ -3,7 +3,7 @@
 import { existsSync, mkdirSync } from 'node:fs'
 import Database from 'better-sqlite3'
 import { AppError } from '../../src/domain/error.ts'
-import { checkDatabase, copyBeforeMigration, damaged, databaseFile, keyFile } from './files.ts'
+import { checkDatabase, copyBeforeMigration, damaged, databaseFile, keyFile, restoreMark } from './files.ts'
 import { MIGRATIONS } from './migrations.ts'
 import { loadSealer, type Sealer } from './secrets.ts'
 
@@ -21,6 +21,8 @@ export type Store = {
 /** The disk is full: nothing was changed, and it may be tried again. */
 export const isFull = (error: unknown): boolean => (error as { code?: string }).code === 'SQLITE_FULL'
 
+const SEALED = `SELECT 1 FROM node WHERE driver_info LIKE '%"sealed:%' LIMIT 1`
+
 /** What SQLite says of a file that is no database, or no longer one. */
 const DAMAGE = ['SQLITE_CORRUPT', 'SQLITE_NOTADB']
 
@@ -31,6 +33,8 @@ const DAMAGE = ['SQLITE_CORRUPT', 'SQLITE_NOTADB']
 export function openStore(dataDir: string): Store {
   mkdirSync(dataDir, { recursive: true, mode: 0o700 })
   const file = databaseFile(dataDir)
+  if (existsSync(restoreMark(dataDir)))
+    throw damaged(file, 'a restore was cut off; run it again, what was there before is beside the folder')
   if (!existsSync(file) && existsSync(keyFile(dataDir)))
     throw damaged(file, 'it is missing, although this folder was used before')
   const db = new Database(file, { timeout: 2000 })
@@ -43,6 +47,8 @@ export function openStore(dataDir: string): Store {
     db.pragma('foreign_keys = ON')
     checkDatabase(db, file)
     migrate(db, dataDir, file)
+    if (!existsSync(keyFile(dataDir)) && db.prepare(SEALED).get() !== undefined)
+      throw damaged(file, `its passwords are sealed, and their key ${keyFile(dataDir)} is missing`)
   } catch (error) {
     db.close()
     const { code, message } = error as { code?: string; message: string }

@@ -84,6 +84,19 @@ t.test('whatever is changed, cut off, added or put in another order is refused',
   for (const [how, file] of Object.entries(wrong)) await t.rejects(read(file), { code: 'bad-backup' }, how)
 })
 
+t.test('a changed head is refused, in our words', async (t) => {
+  const bytes = await collect(writeBackup([text('small', 'hello')], PASSPHRASE, CHEAP))
+  const head = bytes.indexOf('\n', bytes.indexOf('\n') + 1) + 1
+  for (let bit = 0; bit < head * 8; bit += 3) {
+    const flipped = Buffer.from(bytes)
+    flipped[bit >> 3] = (flipped[bit >> 3] as number) ^ (1 << (bit & 7))
+    await read(flipped).then(
+      () => t.fail(`bit ${bit}`),
+      (error: { code?: string }) => error.code === 'bad-backup' || t.fail(`bit ${bit}: ${String(error)}`)
+    )
+  }
+})
+
 /** A state with a node, an open order and an image. */
 function aState(t: Test) {
   const folder = t.testdir({})
@@ -187,6 +200,23 @@ t.test('a backup that is no good changes nothing', async (t) => {
   )
   t.notOk(existsSync(`${dataDir}.restore.part`))
   t.notOk(existsSync(at.dataDir))
+})
+
+t.test('a restore that was cut off is not taken for a state, and can be done again', async (t) => {
+  const { file, at, dataDir } = await backedUp(t, false)
+  await restore(file, { ...at, dataDir, replace: true })
+  writeFileSync(join(dataDir, 'restore.incomplete'), '')
+  rmSync(join(dataDir, 'seedling.db'))
+  t.throws(() => openStore(dataDir), { code: 'state-damaged', message: /a restore was cut off/ })
+  await restore(file, { ...at, dataDir })
+  openStore(dataDir).close()
+})
+
+t.test('sealed passwords without their key are told, not replaced by a new key', async (t) => {
+  const { dataDir } = await backedUp(t, false)
+  rmSync(join(dataDir, 'secret.key'))
+  t.throws(() => openStore(dataDir), { code: 'state-damaged', message: /secret\.key is missing/ })
+  t.notOk(existsSync(join(dataDir, 'secret.key')))
 })
 
 t.test('hot: everything that was committed before is in it, whatever is written meanwhile', async (t) => {

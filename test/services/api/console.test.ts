@@ -184,7 +184,7 @@ t.test('who may not come in, and what is no console', async (t) => {
   const headers = { authorization: `Bearer ${token}` }
   t.equal(
     await refusal(new WebSocket(url, { headers: { ...headers, host: 'evil.example' } })),
-    400,
+    421,
     'rebound name'
   )
   t.equal(await refusal(new WebSocket('ws://localhost/v1/nodes/nobody/console', bySocket(socket))), 404)

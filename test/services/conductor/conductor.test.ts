@@ -105,7 +105,9 @@ t.test('what a machine is, is learned from its BMC, which need not tell', async 
   state.fru = { manufacturer: 'Seedling', 'product name': 'Virtual  machine ' }
   const { facts, start } = world(t, manage(), bmc)
   const conductor = start()
-  await until(() => facts.node('ctl-1')?.hardwareModel !== null)
+  await until(
+    () => facts.node('ctl-1')?.hardwareModel !== null && facts.node('ctl-1')?.state === 'manageable'
+  )
   await conductor.close()
   t.match(facts.node('ctl-1'), { hardwareModel: 'Seedling Virtual machine', state: 'manageable' })
   const silent = world(t, manage(), aBmc('off').bmc, t.testdir({ silent: {} }) + '/silent')

@@ -114,6 +114,7 @@ export async function serve(args: string[]): Promise<void> {
   })
   const { wake } = conductor
   const images = startImages(common)
+  const asked = new Map<string, number>()
   const boot = await startBoot({
     ...common,
     log: log.child({ service: 'boot' }),
@@ -122,7 +123,10 @@ export async function serve(args: string[]): Promise<void> {
     loaders,
     settings,
     ...(native ? { segments: native.segments } : {}),
-    routes: [agentRoutes({ ...common, token, limits, url, wake }), metadataRoutes({ ...common, url, wake })],
+    routes: [
+      agentRoutes({ ...common, token, limits, url, wake }),
+      metadataRoutes({ ...common, url, wake, asked })
+    ],
     listen: listenOptions('http', { host: address, port: config.http.port }, inherited),
     // Where clouds have their metadata service, and where our leases route it to (option 121). What systemd passed hears it already.
     metadata:
@@ -147,7 +151,7 @@ export async function serve(args: string[]): Promise<void> {
     away: clock.away,
     wake
   })
-  const handoff = startHandoff(common)
+  const handoff = startHandoff({ ...common, asked })
   const api = await startApi({
     ...common,
     token,

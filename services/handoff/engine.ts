@@ -33,10 +33,14 @@ const AT_ONCE = 4
 const LET_GO_MILLISECONDS = 5000
 const LOOK_EVERY_MILLISECONDS = 2000
 const AFTER_TROUBLE_MILLISECONDS = 30_000
+/** Ten polls of os-collect-config: who is silent for so long asks no more. */
+const SILENCE_MILLISECONDS = 300_000
 
 export type HandoffTarget = { url: string; token?: string; user?: string }
 
 export type HandoffDeps = {
+  /** When each node's instance last asked for its metadata in this run, ms. */
+  asked: ReadonlyMap<string, number>
   config: Config
   store: Store
   facts: Facts
@@ -54,6 +58,7 @@ export function startHandoff(deps: HandoffDeps) {
   const running = new Map<string, Promise<void>>()
   const wakers = new Set<() => void>()
   let closed = false
+  const startedAt = now()
 
   /** Where to and how, with the secret of it; kept for whoever goes on after a restart. */
   type Course = { target: HandoffTarget; options: HandoffOptions }
@@ -313,6 +318,9 @@ export function startHandoff(deps: HandoffDeps) {
       `  before  ${before.provisionState}, ${before.power ?? 'power unknown'}, image sha256 ${before.imageSha256 ?? 'unknown'}\n` +
       `  after   ${after ? `${after.provisionState}, ${after.power ?? 'power unknown'}, ${after.deployValid ? 'can be deployed' : 'cannot be deployed'}` : '-'}`
     const done = rows.length > 0 && ours.length === 0 && rows.every(({ finishedAt }) => finishedAt !== null)
+    const stillAsking = rows
+      .filter(({ uuid }) => now() - (deps.asked.get(uuid) ?? -Infinity) < SILENCE_MILLISECONDS)
+      .map(({ name, uuid }) => name ?? uuid)
     const text = [
       `Hand-over by Seedling, ${time(now())}`,
       '',
@@ -321,9 +329,13 @@ export function startHandoff(deps: HandoffDeps) {
       ours.length > 0
         ? `Still Seedling's: ${ours.map(({ name, uuid }) => name ?? uuid).join(', ')}`
         : 'No machine is left here.',
-      done
-        ? 'Everything is handed over. When no instance asks for its metadata any more, the appliance can be switched off.'
-        : 'The hand-over is not complete.',
+      !done
+        ? 'The hand-over is not complete.'
+        : stillAsking.length > 0
+          ? `Everything is handed over. These still ask here for their metadata, and get it: ${stillAsking.join(', ')}. Give them another place to ask before the appliance is switched off.`
+          : now() - startedAt < SILENCE_MILLISECONDS
+            ? 'Everything is handed over. Whether anybody still asks for metadata is known in a few minutes.'
+            : 'Everything is handed over, and nobody has asked for metadata for a while: the appliance can be switched off.',
       ''
     ].join('\n')
     const key = signingKey()

@@ -25,6 +25,8 @@ export type MetadataDeps = {
   url: string
   /** Tells the conductor that the node's order may have come further. */
   wake: (nodeUuid: string) => void
+  /** Told, by node, when an instance asks (ms): after a hand-over it shows who still does. */
+  asked?: Map<string, number>
 }
 
 /** `latest` and any date: the tree is the same under each (clients probe the version they were written for). */
@@ -75,6 +77,7 @@ export function metadataRoutes(deps: MetadataDeps): (app: FastifyInstance) => Pr
       )
     })
     if (!verdict.serve) return refuse(request, reply, verdict)
+    deps.asked?.set(verdict.node.uuid, now())
     after(request, dialect, verdict)
     dialectsRead.add(`${verdict.instance.uuid} ${dialect}`)
     const content = body(verdict)

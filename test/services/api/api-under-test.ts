@@ -146,7 +146,15 @@ export function someDeps(given: Parameters<typeof aConfig>[1] = {}) {
       intruder: () => around.intruder
     },
     consoles: { join: (node, ...rest) => consoles.join(node.uuid, node, ...rest), recordings },
-    handoff: startHandoff({ config, store, facts, apply, log: pino({ level: 'silent' }), now: Date.now }),
+    handoff: startHandoff({
+      asked: new Map(),
+      config,
+      store,
+      facts,
+      apply,
+      log: pino({ level: 'silent' }),
+      now: Date.now
+    }),
     backups: createBackups({ store, facts, dataDir: config.dataDir, configFile: null, now: Date.now })
   }
   return {

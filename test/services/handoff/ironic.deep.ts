@@ -90,7 +90,15 @@ async function aRack(t: Test, count: number) {
     ])
   )
   const start = () =>
-    startHandoff({ config, store, facts, apply, log: pino({ level: 'silent' }), now: Date.now })
+    startHandoff({
+      asked: new Map(),
+      config,
+      store,
+      facts,
+      apply,
+      log: pino({ level: 'silent' }),
+      now: Date.now
+    })
   return { facts, bmcs, start, config }
 }
 

@@ -83,7 +83,7 @@ export function createApply(store: Store): Apply {
     const driverInfo: Record<string, unknown> = { ...node.driverInfo }
     for (const key of SECRET_DRIVER_INFO) {
       const value = driverInfo[key]
-      if (typeof value === 'string') driverInfo[key] = store.sealer.seal(value)
+      if (value !== undefined && value !== null) driverInfo[key] = store.sealer.seal(String(value))
     }
     return { ...node, driverInfo }
   }

@@ -244,6 +244,9 @@ function writeNode(node: Node, document: Readonly<Record<string, unknown>>, faul
     maintenance: read.flag('maintenance'),
     maintenanceReason: read.text('maintenance_reason')
   }
+  // Only text is sealed at rest, and masked where it is shown.
+  for (const key of ['ipmi_password', 'ipmi_hex_kg_key'])
+    if (typeof (result.driverInfo[key] ?? '') === 'object') faults.push(`driver_info/${key} must be text`)
   faults.push(...propertyFaults(result.properties))
   const dhcp = result.extra['dhcp']
   if (isObject(dhcp)) readNetworkOptions(dhcp, 'extra.dhcp', faults)

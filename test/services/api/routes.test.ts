@@ -1,6 +1,9 @@
 // Every route of the API, as the running server has them, at the door on the network: without the token nothing is answered but a refusal, whatever the
 // request pretends to be. A route that is added is tested from its first day.
 
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { pino } from 'pino'
 import t from 'tap'
 import { buildApi } from '../../../services/api/server.ts'
 import { someDeps } from './api-under-test.ts'
@@ -8,7 +11,7 @@ import { someDeps } from './api-under-test.ts'
 const TOKEN = 'a'.repeat(64)
 
 /** "GET /v1/nodes/{x}" for every method and path. */
-function routesOf(app: ReturnType<typeof buildApi>): { method: string; url: string }[] {
+function routesOf(app: ReturnType<typeof buildApi>, ident = 'x'): { method: string; url: string }[] {
   const found: { method: string; url: string }[] = []
   const stack: string[] = []
   for (const line of app.printRoutes({ commonPrefix: false }).split('\n')) {
@@ -22,8 +25,8 @@ function routesOf(app: ReturnType<typeof buildApi>): { method: string; url: stri
         method,
         url: stack
           .join('')
-          .replace(/:[a-z]+/gi, 'x')
-          .replace('*', 'x')
+          .replace(/:[a-z]+/gi, ident)
+          .replace('*', ident)
       })
   }
   return found
@@ -129,4 +132,51 @@ t.test('bombs are refused quickly', async (t) => {
     }
   t.equal(({} as Record<string, unknown>)['admin'], undefined)
   t.equal(deps.facts.nodes().length, 0)
+})
+
+t.test('a password comes out nowhere: not from any route, the database, the log or an error', async (t) => {
+  const canary = 'Kanarienvogel+17'
+  const forms = [
+    canary,
+    Buffer.from(canary).toString('base64'),
+    Buffer.from(canary).toString('hex'),
+    encodeURIComponent(canary),
+    Buffer.from(canary, 'utf16le').toString('latin1')
+  ]
+  const spilt = (text: string): string[] => forms.filter((form) => text.includes(form))
+  const { deps, remove } = someDeps()
+  t.teardown(remove)
+  const lines: string[] = []
+  const log = pino({ level: 'trace' }, { write: (line: string) => void lines.push(line) })
+  const app = buildApi({ ...deps, log })
+  await app.ready()
+  const driverInfo = { ipmi_address: '192.0.2.9', ipmi_username: 'admin', ipmi_password: canary }
+  const made = await app.inject({
+    method: 'POST',
+    url: '/v1/nodes',
+    payload: { name: 'ctl-1', driver: 'ipmi', driver_info: driverInfo }
+  })
+  t.equal(made.statusCode, 201)
+  t.same(spilt(made.body), [])
+  // Faults quote what they are about.
+  for (const payload of [
+    { driver: 'ipmi', driver_info: { ...driverInfo, ipmi_port: 'x' } },
+    { driver: 'ipmi', driver_info: { ipmi_password: [canary] } },
+    { nodes: [{ pm_password: canary }] }
+  ])
+    for (const url of ['/v1/nodes', '/v1/inventory'])
+      t.same(spilt((await app.inject({ method: 'POST', url, payload })).body), [], url)
+  let asked = 0
+  for (const { method, url } of routesOf(app, 'ctl-1')) {
+    if (method !== 'GET' || url.includes('/stream')) continue
+    asked++
+    const answer = await app.inject({ method, url })
+    t.same(spilt(`${answer.body}${JSON.stringify(answer.headers)}`), [], url)
+  }
+  t.ok(asked > 30, `${asked} routes`)
+  const plan = await app.inject({ method: 'POST', url: '/v1/handoff/plan', payload: { export: 'plain' } })
+  t.same(spilt(plan.body), [])
+  t.same(spilt(lines.join('\n')), [], 'the log, at its most talkative')
+  for (const file of ['seedling.db', 'seedling.db-wal'])
+    t.same(spilt(readFileSync(join(deps.config.dataDir, file), 'latin1')), [], file)
 })

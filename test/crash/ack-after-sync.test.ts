@@ -52,7 +52,8 @@ function follow(lines: string[]): { acks: number; syncs: number; early: number[]
   const early: number[] = []
   let [acks, syncs, commits] = [0, 0, false]
   for (const line of lines) {
-    const [, thread = '', call = ''] = /^(\d+) \S+ (?:<\.\.\. )?(\w+)/.exec(line) ?? []
+    // strace fills short process numbers up with blanks.
+    const [, thread = '', call = ''] = /^(\d+) +\S+ (?:<\.\.\. )?(\w+)/.exec(line) ?? []
     const [path, bytes] = strings(line)
     const toLog = path?.toString().endsWith('-wal') ?? false
     if (call === 'pwrite64' && toLog && bytes) {

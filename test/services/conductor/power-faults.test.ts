@@ -23,7 +23,7 @@ const LIMITS = someLimits({
   powerSeconds: 8,
   askAgainSeconds: 3,
   minimumOffSeconds: 3,
-  networkSeconds: 4,
+  networkSeconds: 6,
   agentSeconds: 10
 })
 /** Two attempts, each with every patience used up, the pause between them, and what a try at a silent BMC may take. */

@@ -98,7 +98,8 @@ export function startConductor(deps: ConductorDeps): Conductor {
     const order = facts.latestOrder(nodeUuid)
     const node = facts.nodeByUuid(nodeUuid)
     if (!node || order?.state !== 'open') return null
-    const wanted = needsLook(order, deps.limits, now())
+    const at = now()
+    const wanted = needsLook(order, deps.limits, at)
     const seen = wanted === 'exam' ? await exam(node, order) : wanted === 'power' ? await look(node) : null
     // What we cut short ourselves says nothing about the BMC.
     if (closed && seen && 'trouble' in seen) return null
@@ -107,7 +108,8 @@ export function startConductor(deps: ConductorDeps): Conductor {
       const node2 = facts.nodeByUuid(nodeUuid)
       // While we looked, the order may have been cancelled or gone on; what we saw then answers an old question.
       if (!node2 || order2?.id !== order.id || order2.attempt !== order.attempt) return null
-      const decided = decideTurn(order2, node2, seen, deps.limits, now(), deps.token())
+      // Without a look it is judged at the moment at which none was needed: a deadline that falls in between would end an order unseen.
+      const decided = decideTurn(order2, node2, seen, deps.limits, seen ? now() : at, deps.token())
       apply(decided.changes)
       tell(node2, decided.changes)
       return { ...decided, order: order2, node: node2 }

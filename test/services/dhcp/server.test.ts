@@ -60,7 +60,7 @@ t.test('clients of enrolled machines and of strangers', async (t) => {
   /** What the server has done since it was last asked: "discover offer", "release released". */
   const done = async (count: number) => {
     const lines = () => server.log.slice(read).filter(({ type }) => type !== undefined)
-    for (let tries = 0; lines().length < count && tries < 50; tries++) await sleep(100)
+    for (let tries = 0; lines().length < count && tries < 300; tries++) await sleep(100)
     const found = lines().map(({ type, answer, reason }) => `${String(type)} ${String(answer ?? reason)}`)
     read = server.log.length
     return found

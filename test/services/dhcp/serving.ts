@@ -83,7 +83,7 @@ export async function serveIn(
 
   let leasesAsked = 0
 
-  async function logged(values: Record<string, unknown>, seconds = 5, count = 1): Promise<LogLine> {
+  async function logged(values: Record<string, unknown>, seconds = 30, count = 1): Promise<LogLine> {
     const until = Date.now() + seconds * 1000
     for (;;) {
       const found = log.filter((line) => matches(line, values))[count - 1]
@@ -105,7 +105,7 @@ export async function serveIn(
     async leases() {
       const asked = ++leasesAsked
       child.kill('SIGUSR2')
-      return (await logged({ msg: 'leases' }, 5, asked))['leases'] as Lease[]
+      return (await logged({ msg: 'leases' }, 30, asked))['leases'] as Lease[]
     },
     pid: child.pid as number,
     async kill() {

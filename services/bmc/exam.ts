@@ -15,7 +15,7 @@ import {
   type Probe
 } from '../../src/decide/bmc-exam.ts'
 import { stopping } from '../../src/decide/bmc-failure.ts'
-import type { SessionTiming } from '../../src/decide/bmc-session.ts'
+import type { SessionTiming } from '../../src/decide/bmc-session-state.ts'
 import { getDeviceId } from '../../src/wire/ipmi/command/get-device-id.ts'
 import { ipmiBmc, type IpmiDriverDeps } from './ipmi.ts'
 import { ipmiSession, type IpmiSession } from './ipmi-session.ts'

@@ -10,15 +10,14 @@ import type { Logger } from 'pino'
 import type { LoginWay } from '../../src/domain/bmc.ts'
 import type { AppError } from '../../src/domain/error.ts'
 import { cannotSend, stopping } from '../../src/decide/bmc-failure.ts'
+import { newSession, stepSession } from '../../src/decide/bmc-session.ts'
 import {
-  newSession,
   SESSION_RANDOM_LENGTH,
-  stepSession,
   type SessionInput,
   type SessionOutcome,
   type SessionRequest,
   type SessionSettings
-} from '../../src/decide/bmc-session.ts'
+} from '../../src/decide/bmc-session-state.ts'
 
 export type IpmiDeps = {
   /** Milliseconds of a clock that never goes back (`performance.now`). */
@@ -34,8 +33,10 @@ export type IpmiDeps = {
 export type Answer = Extract<SessionOutcome, { kind: 'reply' | 'no-answer' }>
 
 export type IpmiSession = {
-  /** Logs in; resolves with what worked. Call once, first. */
-  open(deadlineAt: number): Promise<LoginWay>
+  /** Logs in; resolves with what worked. Call once, first. `asUser`: for what a user may do, until `raise`. */
+  open(deadlineAt: number, asUser?: boolean): Promise<LoginWay>
+  /** Raises a session that was opened `asUser`; resolves with what worked. */
+  raise(deadlineAt: number): Promise<LoginWay>
   request(request: SessionRequest, deadlineAt: number): Promise<Answer>
   /** Sends a packet of serial over LAN; nothing is repeated here. */
   sendSol(payload: Buffer): void
@@ -94,6 +95,12 @@ export function ipmiSession(
     else deps.log.debug({ bmc: access.address, why: error.message }, 'packet not sent')
   }
 
+  async function loggedIn(input: SessionInput): Promise<LoginWay> {
+    const outcome = await ask(input)
+    if (outcome.kind !== 'ready') throw new Error(`a log-in that ended in "${outcome.kind}"`)
+    return outcome.way
+  }
+
   async function connect(deadlineAt: number): Promise<void> {
     const { address, port } = access
     try {
@@ -121,13 +128,13 @@ export function ipmiSession(
   }
 
   return {
-    async open(deadlineAt) {
+    async open(deadlineAt, asUser = false) {
       await connect(deadlineAt)
       if (closed) throw stopping(access)
-      const outcome = await ask({ kind: 'open', deadlineAt })
-      if (outcome.kind !== 'ready') throw new Error(`a log-in that ended in "${outcome.kind}"`)
-      return outcome.way
+      return loggedIn({ kind: 'open', deadlineAt, asUser })
     },
+
+    raise: (deadlineAt) => loggedIn({ kind: 'raise', deadlineAt }),
 
     async request(request, deadlineAt) {
       const outcome = await ask({ kind: 'request', request, deadlineAt })

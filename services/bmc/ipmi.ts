@@ -16,7 +16,7 @@ import {
   stopping,
   timedOut
 } from '../../src/decide/bmc-failure.ts'
-import type { SessionTiming } from '../../src/decide/bmc-session.ts'
+import type { SessionTiming } from '../../src/decide/bmc-session-state.ts'
 import { bootDeviceName, bootDeviceNumber } from '../../src/wire/ipmi/boot-device.ts'
 import { cipherSuite } from '../../src/wire/ipmi/cipher-suite.ts'
 import { COMPLETION } from '../../src/wire/ipmi/codes.ts'
@@ -72,6 +72,8 @@ export type IpmiBmc = DriverBmc & {
 
 export function ipmiBmc(access: BmcAccess, deps: IpmiDriverDeps): IpmiBmc {
   let session: IpmiSession | undefined
+  /** It was opened for what a user may do, and is so still. */
+  let asUser = false
   let closing: Promise<void> = Promise.resolve()
   let idleTimer: NodeJS.Timeout | undefined
   let remembered = deps.remembered
@@ -99,7 +101,12 @@ export function ipmiBmc(access: BmcAccess, deps: IpmiDriverDeps): IpmiBmc {
   }
   const report = <T>(work: (exchange: Exchange) => Promise<T>): Promise<T> => operate(work, REPORT_FACTOR)
 
-  async function loggedIn(exchange: Exchange): Promise<IpmiSession> {
+  /** A session, the one at hand or a new one. `userSuffices`: its privilege need not be raised. */
+  async function loggedIn(exchange: Exchange, userSuffices = false): Promise<IpmiSession> {
+    if (session && asUser && !userSuffices) {
+      remembered = await session.raise(exchange.deadlineAt)
+      asUser = false
+    }
     if (session) return session
     await closing
     const waitedFrom = deps.now()
@@ -109,7 +116,8 @@ export function ipmiBmc(access: BmcAccess, deps: IpmiDriverDeps): IpmiBmc {
       if (closed) throw stopping(access)
       const fresh = ipmiSession({ access, remembered, timing: deps.timing }, deps)
       session = fresh
-      remembered = await fresh.open(exchange.deadlineAt)
+      asUser = userSuffices
+      remembered = await fresh.open(exchange.deadlineAt, asUser)
       return fresh
     } finally {
       leave()
@@ -132,10 +140,19 @@ export function ipmiBmc(access: BmcAccess, deps: IpmiDriverDeps): IpmiBmc {
         const { name, netFn, command: number, completionWords: words } = command
         const data = command.encodeRequest(request)
         const bytes = { name, netFn, command: number, data, words, once: how === 'once' }
-        const current = await loggedIn(exchange)
+        const current = await loggedIn(exchange, command.forUsers)
         await pace()
         const answer = await current.request(bytes, exchange.deadlineAt)
         lastSentAt = deps.now()
+        // A BMC whose sessions begin with less than the standard says.
+        if (
+          asUser &&
+          'completionCode' in answer &&
+          answer.completionCode === COMPLETION.insufficientPrivilege
+        ) {
+          await loggedIn(exchange)
+          return exchange.send(command, request, how)
+        }
         if (answer.kind === 'no-answer' && how !== 'once') endSession()
         return answer
       },

@@ -1,17 +1,17 @@
 // One session spoken with the reference BMC in virtual time: no socket, no waiting, the same course for the same seed.
 
 import type { BmcAccess, LoginWay } from '../../src/domain/bmc.ts'
+import { newSession, stepSession } from '../../src/decide/bmc-session.ts'
 import {
-  newSession,
   SESSION_RANDOM_LENGTH,
   SESSION_TIMING,
-  stepSession,
   type Session,
   type SessionInput,
   type SessionOutcome,
   type SessionRequest,
+  type SessionTiming,
   type SessionStep
-} from '../../src/decide/bmc-session.ts'
+} from '../../src/decide/bmc-session-state.ts'
 import type { FakeBmc } from '../support/fake-bmc.ts'
 import { seededRandom } from '../support/mutate.ts'
 
@@ -33,6 +33,7 @@ export type ConversationOptions = {
   access?: Partial<BmcAccess>
   remembered?: LoginWay | null
   seed?: number
+  timing?: SessionTiming
   /** Changes an answer on its way, or loses it. */
   onAnswer?: (answer: Buffer) => Buffer[]
 }
@@ -50,7 +51,7 @@ export function conversation(bmc: FakeBmc, options: ConversationOptions = {}): C
   let session = newSession({
     access: bmc.access(options.access),
     remembered: options.remembered ?? null,
-    timing: SESSION_TIMING
+    timing: options.timing ?? SESSION_TIMING
   })
 
   function step(input: SessionInput): SessionStep {

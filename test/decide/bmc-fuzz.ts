@@ -1,7 +1,8 @@
 // Mutated answers through the session's step function: none may throw, and none may pass for the real one.
 
 import type { Test } from 'tap'
-import { SESSION_RANDOM_LENGTH, stepSession, type Session } from '../../src/decide/bmc-session.ts'
+import { stepSession } from '../../src/decide/bmc-session.ts'
+import { SESSION_RANDOM_LENGTH, type Session } from '../../src/decide/bmc-session-state.ts'
 import type { BmcAccess } from '../../src/domain/bmc.ts'
 import { startFakeBmc } from '../support/fake-bmc.ts'
 import { mutate, seededRandom } from '../support/mutate.ts'

@@ -1,6 +1,7 @@
 import t, { type Test } from 'tap'
 import type { LoginWay } from '../../src/domain/bmc.ts'
-import { suiteOrder, type SessionOutcome, type SessionRequest } from '../../src/decide/bmc-session.ts'
+import { suiteOrder } from '../../src/decide/bmc-login.ts'
+import type { SessionOutcome, SessionRequest } from '../../src/decide/bmc-session-state.ts'
 import { activatePayload } from '../../src/wire/ipmi/command/activate-payload.ts'
 import { decodeOpenSessionRequest } from '../../src/wire/ipmi/open-session.ts'
 import { decodeRakp3 } from '../../src/wire/ipmi/rakp.ts'
@@ -516,7 +517,7 @@ const COMMANDS: Record<string, CommandCase> = {
   'answered with a wrong authentication code is not answered': {
     faults: { tamper: 'command' },
     outcome: 'no-answer',
-    times: 6
+    times: 10
   }
 }
 

@@ -128,6 +128,10 @@ export type FakeBmcFaults = {
   refusedParameters: readonly number[]
   /** Parameter 5 is refused until "set in progress" is cleared. */
   bootOptionsTaken: boolean
+  /** Every RAKP 1 is answered with another random number, one that was sent again too. */
+  newRandoms: boolean
+  /** Privilege a session begins with. */
+  beginsAt: number
   /** Spoils a byte of its answer. */
   tamper: 'rakp-2' | 'rakp-4' | 'command' | null
   /** Open Session chooses this suite, whatever was asked. */
@@ -217,6 +221,8 @@ type Raised = { privilege: number; limit: number; bmcSessionId?: number }
 
 /** Milliseconds until a packet of serial over LAN is sent again. */
 const SOL_RETRY = 200
+/** The least privilege there is. */
+const CALLBACK = 1
 const GUID = Buffer.from('00112233445566778899aabbccddeeff', 'hex')
 const CHANNEL = 1
 
@@ -264,6 +270,8 @@ export async function startFakeBmc(options: FakeBmcOptions = {}): Promise<FakeBm
       sessionLimit: 16,
       refusedParameters: [],
       bootOptionsTaken: false,
+      newRandoms: false,
+      beginsAt: PRIVILEGE.user,
       tamper: null,
       chooses: null,
       openStatus: null,
@@ -422,7 +430,7 @@ export async function startFakeBmc(options: FakeBmcOptions = {}): Promise<FakeBm
       facts: null,
       sik: Buffer.alloc(0),
       keys: null,
-      privilege: PRIVILEGE.user,
+      privilege: faults.beginsAt,
       limit: PRIVILEGE.administrator,
       sequence: 0,
       window: EMPTY_WINDOW,
@@ -450,6 +458,7 @@ export async function startFakeBmc(options: FakeBmcOptions = {}): Promise<FakeBm
     if (password === undefined) return refuse(RMCP_PLUS_STATUS.unauthorizedName)
     const limit = limitOf(username)
     if ((role & 0x0f) > limit) return refuse(RMCP_PLUS_STATUS.unauthorizedRole)
+    if (faults.newRandoms) session.bmcRandom = randomBytes(16)
     const { bmcRandom } = session
     session.facts = {
       consoleSessionId,
@@ -686,7 +695,7 @@ export async function startFakeBmc(options: FakeBmcOptions = {}): Promise<FakeBm
       else if (users[name] !== password) return PASSWORD_TEST_FAILED
     }),
     serve(getSystemGuid, PRIVILEGE.user, () => ({ guid: GUID })),
-    serve(setSessionPrivilege, PRIVILEGE.user, ({ privilege }, session) => {
+    serve(setSessionPrivilege, CALLBACK, ({ privilege }, session) => {
       if (!session || privilege > session.limit) return 0x81
       session.privilege = privilege
       return { privilege }

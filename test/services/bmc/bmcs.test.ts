@@ -1,5 +1,5 @@
 import t from 'tap'
-import { SESSION_TIMING } from '../../../src/decide/bmc-session.ts'
+import { SESSION_TIMING } from '../../../src/decide/bmc-session-state.ts'
 import type { Bmc, BmcAccess } from '../../../src/domain/bmc.ts'
 import type { FakeBmc, FakeBmcOptions } from '../../support/fake-bmc.ts'
 import { seededRandom } from '../../support/mutate.ts'
@@ -254,14 +254,56 @@ t.test('Chassis Control without an answer is not repeated when the state is alre
 
 t.test('Chassis Control that was lost is sent again after a look, and in the same session', async (t) => {
   const bmc = await fake(t)
-  const { powerOn, powerState } = started(t).bmc(NODE, bmc.access())
-  await powerState()
+  const { powerOn, bootDevice } = started(t).bmc(NODE, bmc.access())
+  await bootDevice()
   bmc.asked.length = 0
   bmc.faults.dropNext = 1
   await powerOn()
   t.equal(bmc.power, 'on')
   t.same(bmc.asked, ['Get Chassis Status', 'Chassis Control'])
 })
+
+t.test('the privilege is raised when a command takes it, and not for a look', async (t) => {
+  const bmc = await fake(t)
+  const { powerOn, powerState } = started(t).bmc(NODE, bmc.access())
+  const raising = (): number => bmc.asked.filter((name) => name === 'Set Session Privilege Level').length
+  await powerState()
+  t.equal(raising(), 0)
+  await powerOn()
+  await powerState()
+  t.equal(raising(), 1)
+  t.equal(bmc.sessions(), 1)
+})
+
+t.test('a BMC whose sessions begin with less than a user’s privilege is asked to raise it', async (t) => {
+  const bmc = await fake(t, { power: 'on' })
+  bmc.faults.beginsAt = 1
+  t.equal(await started(t).bmc(NODE, bmc.access()).powerState(), 'on')
+  t.equal(bmc.sessions(), 1)
+})
+
+t.test('a slow BMC that makes a second RAKP 2 of a RAKP 1 sent again is no wrong password', async (t) => {
+  const bmc = await fake(t, { power: 'on' })
+  bmc.faults.newRandoms = true
+  const delay = { get: () => (bmc.asked.at(-1) === 'RAKP 1' ? 100 : 0) }
+  Object.defineProperty(bmc.faults, 'delay', delay)
+  const { powerState } = started(t, { timing: { ...SESSION_TIMING, loginWait: 80 } }).bmc(NODE, bmc.access())
+  t.equal(await powerState(), 'on')
+  t.ok(bmc.asked.filter((name) => name === 'RAKP 3').length > 1)
+})
+
+t.test(
+  'a BMC slower than the first wait, which forgets a log-in begun twice, is given more time',
+  async (t) => {
+    const bmc = await fake(t, { power: 'on' })
+    bmc.faults.delay = 100
+    const { powerState } = started(t, { timing: { ...SESSION_TIMING, loginWait: 80 } }).bmc(
+      NODE,
+      bmc.access()
+    )
+    t.equal(await powerState(), 'on')
+  }
+)
 
 t.test('a power button is pressed once, whatever becomes of the answer', async (t) => {
   const bmc = await fake(t, { power: 'on' })
@@ -467,7 +509,7 @@ t.test('whoever has to wait for a place to log in has the whole time for the res
   const good = await fake(t)
   // One place, kept for 200 ms by each of those that answer and never finish.
   const bmcs = started(t, { logins: 1, operation: 400 })
-  const stuck = tarpits.map((bmc) => failureOf(bmcs.bmc(NODE, bmc.access()).powerState(), bmc.access()))
+  const stuck = tarpits.map((bmc) => failureOf(bmcs.bmc(NODE, bmc.access()).powerOn(), bmc.access()))
   t.equal(await bmcs.bmc(NODE, good.access()).powerState(), 'off')
   for (const error of await Promise.all(stuck))
     t.match(error, { code: 'bmc-unreachable', message: /within 0\.4 s/ })

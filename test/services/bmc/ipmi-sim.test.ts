@@ -3,7 +3,7 @@
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import t from 'tap'
-import { SESSION_TIMING } from '../../../src/decide/bmc-session.ts'
+import { SESSION_TIMING } from '../../../src/decide/bmc-session-state.ts'
 import type { BmcAccess } from '../../../src/domain/bmc.ts'
 import { startIpmiSim } from './ipmi-sim.ts'
 import { failureOf, NODE, started } from './started.ts'

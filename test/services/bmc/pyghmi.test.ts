@@ -3,7 +3,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import t, { type Test } from 'tap'
-import { SESSION_TIMING } from '../../../src/decide/bmc-session.ts'
+import { SESSION_TIMING } from '../../../src/decide/bmc-session-state.ts'
 import type { BmcAccess } from '../../../src/domain/bmc.ts'
 import { freePort } from './ipmi-sim.ts'
 import { failureOf, NODE, started } from './started.ts'

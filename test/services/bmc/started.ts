@@ -5,7 +5,7 @@ import pino from 'pino'
 import type { Test } from 'tap'
 import type { BmcAccess } from '../../../src/domain/bmc.ts'
 import { AppError } from '../../../src/domain/error.ts'
-import { SESSION_TIMING } from '../../../src/decide/bmc-session.ts'
+import { SESSION_TIMING } from '../../../src/decide/bmc-session-state.ts'
 import { startBmcs, type Bmcs, type BmcsDeps } from '../../../services/bmc/bmcs.ts'
 import { startFakeBmc, type FakeBmc, type FakeBmcOptions } from '../../support/fake-bmc.ts'
 

@@ -23,6 +23,7 @@ export const getChassisStatus: Command<void, ChassisStatus> = {
   name: 'Get Chassis Status',
   netFn: NETFN.chassis,
   command: 0x01,
+  forUsers: true,
   encodeRequest: nothing.encode,
   decodeRequest: nothing.decode,
   encodeResponse({ powerOn, powerOverload, powerFault, powerControlFault, powerPolicy, identify }) {

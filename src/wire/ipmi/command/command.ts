@@ -10,6 +10,8 @@ export type Command<Request, Response> = {
   decodeRequest(data: Buffer): Request
   encodeResponse(response: Response): Buffer
   decodeResponse(data: Buffer): Response
+  /** A user may send it (table G-1); most take an operator or an administrator. */
+  forUsers?: true
   /** The command's own meanings of completion codes 0x80 to 0xBE. */
   completionWords?: Readonly<Record<number, string>>
 }

@@ -23,6 +23,7 @@ t.test('a TCP connection’s segments, and none of what is no connection', async
   t.equal(before?.resent, 0)
   // Some of it may still lie in the socket.
   t.ok(after!.sent - before!.sent >= 2 ** 22 / 65_536, `${after?.sent} segments`)
-  t.equal(after?.resent, 0, 'nothing is lost here')
+  // Nothing is lost here, but a busy machine's acknowledgements may come too late for TCP.
+  t.ok(after!.resent < after!.sent / 10, `${after?.resent} sent again`)
   t.equal(native.segments(0), null, 'stdin is no connection')
 })

@@ -48,7 +48,9 @@ async function ours(
     now: () => performance.now(),
     random: randomBytes,
     log: pino({ enabled: false }),
-    operation
+    operation,
+    // Logged out as soon as the answer is there, as the others do.
+    idle: 0
   })
   const cpu = process.cpuUsage()
   const start = performance.now()
@@ -129,7 +131,9 @@ function tell(name: string, { seconds, cpuSeconds, ok }: Cost, count: number): v
 async function bench(): Promise<void> {
   const addresses = Array.from({ length: 100 }, (_, at) => `127.68.0.${at + 1}`)
   const users = ['true "admin" "secret123" admin 10']
-  await Promise.all(addresses.map((address) => startIpmiSim(later, users, { address, port: 623 })))
+  await Promise.all(
+    addresses.map((address) => startIpmiSim(later, users, { address, port: 623, machine: false }))
+  )
   const result: Record<string, unknown> = {}
   let ratios = {}
   for (const count of [1, 10, 100]) {

@@ -18,11 +18,14 @@ export type IpmiSim = {
   chassis(what: 'power' | 'boot'): string
 }
 
-/** Started, and answering pings. `serial`: a TCP port of 127.0.0.1 that is the machine's serial port. */
+/**
+ * Started, and answering pings. `serial`: a TCP port of 127.0.0.1 that is the machine's serial port. `machine: false`: without
+ * the chassis script, so that a status costs it no process.
+ */
 export async function startIpmiSim(
   t: Pick<Test, 'teardown'>,
   users: string[],
-  where: { address?: string; port?: number; serial?: number } = {}
+  where: { address?: string; port?: number; serial?: number; machine?: boolean } = {}
 ): Promise<IpmiSim> {
   const folder = mkdtempSync(join(tmpdir(), 'ipmi-sim-'))
   const file = (name: string, text: string): string => {
@@ -39,7 +42,14 @@ export async function startIpmiSim(
   const child = spawn(
     'ipmi_sim',
     [
-      ...['-n', '-c', file('lan.conf', lanConfig(address, port, script, users, where.serial))],
+      ...[
+        '-n',
+        '-c',
+        file(
+          'lan.conf',
+          lanConfig(address, port, where.machine === false ? null : script, users, where.serial)
+        )
+      ],
       ...['-f', file('commands', managementController()), '-s', join(folder, 'state')]
     ],
     { stdio: ['ignore', 'ignore', 'inherit'] }
@@ -58,7 +68,7 @@ export async function startIpmiSim(
 function lanConfig(
   address: string,
   port: number,
-  script: string,
+  script: string | null,
   users: string[],
   serial: number | undefined
 ): string {
@@ -72,7 +82,7 @@ startlan 1
   allowed_auths_admin md5
   guid 00112233445566778899aabbccddeeff
 endlan
-chassis_control "${script}"
+${script === null ? '' : `chassis_control "${script}"`}
 ${serial === undefined ? '' : `sol "tcp:127.0.0.1:${serial}" 115200`}
 ${users.map((user, index) => `user ${index + 2} ${user}`).join('\n')}
 `

@@ -124,6 +124,8 @@ async function otherServers(link: HostLink): Promise<string[]> {
       link: where,
       mac: link.mac,
       sockets,
+      mark: null,
+      gaveWay: () => false,
       tolerate: [],
       quiet: false,
       onChange: () => {},

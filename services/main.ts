@@ -1,6 +1,7 @@
 // The one entry point: `seedling serve` is the appliance, everything else is its client.
 
 import { AppError } from '../src/domain/error.ts'
+import { FENCED_EXIT } from '../src/domain/standing.ts'
 
 const [command, ...rest] = process.argv.slice(2)
 try {
@@ -13,6 +14,9 @@ try {
   } else if (command === 'rollback') {
     const { rollbackCommand } = await import('./restore.ts')
     process.exitCode = await rollbackCommand(rest)
+  } else if (command === 'unfence') {
+    const { unfenceCommand } = await import('./restore.ts')
+    process.exitCode = await unfenceCommand(rest)
   } else if (command === 'appliance') {
     const { appliance } = await import('./appliance.ts')
     await appliance(rest)
@@ -24,5 +28,5 @@ try {
   // What the operator can mend is told in one message; anything else is our bug and ends the process as such.
   if (!(error instanceof AppError)) throw error
   process.stderr.write(`seedling: ${error.message}\n`)
-  process.exit(1)
+  process.exit(error.code === 'fenced' ? FENCED_EXIT : 1)
 }

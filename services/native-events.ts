@@ -10,7 +10,10 @@ export type Watch<T extends Source> = {
   /** `readable`: told as long as something is there. `writable`: told each time that there is room again. */
   add(source: T, what: 'readable' | 'writable'): void
   remove(source: T): void
-  /** Blocks until one of them is ready or so many milliseconds are over (-1: for ever); then `ready` is called for each that is. */
+  /**
+   * Blocks until one of them is ready, or so many milliseconds are over, or MOST_WAIT; then `ready` is called for each that is. Without a limit a
+   * thread would keep the process from ending: its end waits until every thread is back from native code.
+   */
   wait(milliseconds: number, ready: (source: T) => void): void
   close(): void
 }
@@ -34,6 +37,8 @@ const EPOLLET = 2 ** 31
 /** struct epoll_event: events, then 64 bits of our own; packed on x86-64 alone. */
 const EPOLL_EVENT_BYTES = process.arch === 'x64' ? 12 : 16
 const OWN = EPOLL_EVENT_BYTES - 8
+/** Milliseconds. */
+const MOST_WAIT = 500
 /** Told in one call. */
 const BATCH = 64
 
@@ -81,7 +86,7 @@ export function nativeEvents(koffi: typeof Koffi): NativeEvents {
           epollControl(fd, EPOLL_CTL_DEL, source.fd, event)
         },
         wait(milliseconds, ready) {
-          const count = epollWait(fd, events, BATCH, milliseconds) as number
+          const count = epollWait(fd, events, BATCH, Math.min(milliseconds, MOST_WAIT)) as number
           for (let turn = 0; turn < count; turn++) {
             const source = sources.get(events.readUInt32LE(turn * EPOLL_EVENT_BYTES + OWN))
             if (source) ready(source)

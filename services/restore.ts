@@ -17,7 +17,9 @@ import { pipeline } from 'node:stream/promises'
 import { parseArgs } from 'node:util'
 import Database from 'better-sqlite3'
 import { restoredChanges } from '../src/decide/restored.ts'
+import { nextEpoch } from '../src/decide/succession.ts'
 import { AppError } from '../src/domain/error.ts'
+import type { Standing } from '../src/domain/standing.ts'
 import { CONFIG, MANIFEST, type BackupManifest } from './backup.ts'
 import { readBackup } from './backup-file.ts'
 import { loadConfig } from './config.ts'
@@ -38,7 +40,8 @@ import { MIGRATIONS } from './store/migrations.ts'
 import { openStore } from './store/open.ts'
 
 const USAGE = `usage: seedling restore BACKUP --config FILE [--passphrase-file FILE] [--replace] [--up-to-date]
-       seedling rollback --config FILE`
+       seedling rollback --config FILE
+       seedling unfence --config FILE [--up-to-date]`
 
 /** Nothing else is ever written, whatever a backup names. */
 const PLAIN = ['seedling.db', 'secret.key', 'api-token']
@@ -98,7 +101,7 @@ export async function restore(
     const db = new Database(file, { readonly: true })
     checkDatabase(db, file)
     db.close()
-    const cancelled = settle(part, manifest, upToDate, now)
+    const cancelled = settle(part, manifest.madeAt, upToDate, now)
     syncFile(part)
     const kept = takePlace(dataDir, part, used, now)
     const missingImages = manifest.images
@@ -147,9 +150,9 @@ async function textOf(content: AsyncIterable<Buffer> | Iterable<Buffer>): Promis
   return Buffer.concat(parts).toString('utf8')
 }
 
-/** What must be so before this state drives machines. Answers how many orders were cancelled. */
-function settle(part: string, { madeAt }: BackupManifest, upToDate: boolean, now: Date): number {
-  const store = openStore(part)
+/** What must be so before this state drives machines, from now on the latest of its kind. Answers how many orders were cancelled. */
+function settle(dataDir: string, madeAt: number, upToDate: boolean, now: Date): number {
+  const store = openStore(dataDir)
   try {
     const facts = createFacts(store)
     const apply = createApply(store)
@@ -158,7 +161,8 @@ function settle(part: string, { madeAt }: BackupManifest, upToDate: boolean, now
       { madeAt, upToDate },
       now.getTime()
     )
-    store.commit(() => apply(changes))
+    const row: Standing = { id: 1, epoch: nextEpoch(facts.standing().epoch, now.getTime()), fenced: null }
+    store.commit(() => apply([...changes, { put: 'standing', row }]))
     return cancelled
   } finally {
     store.close()
@@ -228,6 +232,25 @@ export async function rollbackCommand(args: string[]): Promise<number> {
   const { schema, kept } = rollBack(loadConfig(values.config).dataDir, MIGRATIONS.length, new Date())
   process.stdout.write(
     `the state is that of before the upgrade (schema ${schema}); the one of after it is ${kept}\n`
+  )
+  return 0
+}
+
+/** `seedling unfence …`: the way back for a state that goes on elsewhere; resolves with the exit code. */
+export async function unfenceCommand(args: string[]): Promise<number> {
+  const { values } = parse(args, false)
+  if (!values.config) throw new AppError('bad-config', USAGE)
+  const { dataDir } = loadConfig(values.config)
+  const store = openStore(dataDir)
+  const { fenced } = createFacts(store).standing()
+  store.close()
+  if (!fenced) throw new AppError('wrong-state', `${dataDir} is not fenced: "seedling serve" serves it`)
+  const cancelled = settle(dataDir, fenced.at, values['up-to-date'] === true, new Date())
+  process.stdout.write(
+    `${dataDir} is the latest state again; the Seedling at ${fenced.address} ends when it meets this one\n` +
+      (values['up-to-date'] === true
+        ? ''
+        : `All machines are in maintenance, and ${cancelled} open orders were cancelled.\n`)
   )
   return 0
 }

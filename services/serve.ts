@@ -11,6 +11,7 @@ import { pathMtu } from '../src/decide/tftp.ts'
 import { USUAL_MTU } from '../src/decide/tftp-transfer.ts'
 import { bmcAccess } from '../src/domain/bmc-access.ts'
 import { AppError } from '../src/domain/error.ts'
+import { FENCED_EXIT } from '../src/domain/standing.ts'
 import type { Node } from '../src/domain/node.ts'
 import type { Ip } from '../src/wire/address.ts'
 import { startApi, type ApiDeps } from './api/server.ts'
@@ -33,6 +34,7 @@ import { linkMac, linkMtu, startLinkWatch } from './link.ts'
 import { inheritedSockets, listenDatagrams, listenDhcp, listenOptions } from './listen.ts'
 import { loadNative } from './native-sockets.ts'
 import { metadataRoutes } from './metadata/routes.ts'
+import { createSuccession } from './succession.ts'
 import { openSystemd } from './systemd.ts'
 import { createApply } from './store/apply.ts'
 import { createFacts } from './store/facts.ts'
@@ -75,6 +77,18 @@ export async function serve(args: string[]): Promise<void> {
       ? await listenDatagrams('proxydhcp', { address, port: PROXY_DHCP_PORT }, inherited)
       : undefined
   const tftpSocket = await listenDatagrams('tftp', { address, port: TFTP_PORT }, inherited)
+
+  const succession = createSuccession({
+    ...{ store, facts, apply, log, now, run: randomBytes(8).readBigUInt64BE() },
+    onEnd(error) {
+      log.fatal(error.detail, error.message)
+      process.exit(error.code === 'fenced' ? FENCED_EXIT : 1)
+    }
+  })
+  const mac = linkMac(link) ?? ''
+  // Before the first answer, the first order and the first word to a BMC. Where no machine is enrolled there is nothing to lose.
+  if (config.network.dhcp.mode !== 'listen' && facts.nodes().length > 0)
+    await succession.look({ interface: link, address }, mac, clientSockets)
 
   const native = await loadNative()
   const files = await openBootFiles(config.boot.ramdisks)
@@ -146,7 +160,8 @@ export async function serve(args: string[]): Promise<void> {
   const dhcp = startDhcpService({
     ...common,
     loaders,
-    mac: linkMac(link) ?? '',
+    mac,
+    succession,
     sockets: { server: dhcpSockets, client: clientSockets, proxy: proxySocket },
     away: clock.away,
     wake

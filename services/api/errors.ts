@@ -28,6 +28,7 @@ const STATUS: Readonly<Record<ErrorCode, number>> = {
   'bad-config': 500,
   'unsafe-network': 500,
   'state-locked': 500,
+  fenced: 500,
   'schema-newer': 500,
   'state-damaged': 500,
   'bad-backup': 400,

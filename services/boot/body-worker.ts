@@ -60,7 +60,7 @@ let lookedAt = performance.now()
 tell({ kind: 'ready', wake: wake.fd })
 
 while (open) {
-  const idle = bodies.size === 0 ? -1 : LOOK_EVERY
+  const idle = bodies.size === 0 ? Infinity : LOOK_EVERY
   watch.wait(ready.size > 0 ? 0 : idle, (source) => {
     if ('id' in source) return ready.add(source)
     source.clear()

@@ -119,8 +119,10 @@ const WORDS: { readonly [K in EventKind]: (detail: EventDetail[K]) => string } =
   'image-removed': ({ name }) => `image ${name} deleted`,
   'keypair-added': ({ name }) => `key pair ${name} added`,
   handoff: ({ target, step, note }) => `hand-over to ${target}: ${HANDOFF_STEPS[step]}${reasonOf(note)}`,
+  fenced: ({ address, epoch }) =>
+    `this state goes on in another Seedling, ${address}, since ${new Date(epoch).toISOString()}: this one is out of date and ends`,
   'state-restored': ({ at, upToDate, cancelled }) =>
-    `restored from the backup of ${new Date(at).toISOString()}` +
+    `restored from the state of ${new Date(at).toISOString()}` +
     (upToDate
       ? ', all goes on'
       : `; every machine is in maintenance${cancelled > 0 ? `, orders cancelled: ${cancelled}` : ''}`)

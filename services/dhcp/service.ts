@@ -6,6 +6,7 @@ import type { WatchStatus } from '../../src/decide/dhcp-watch.ts'
 import type { Ip, Mac } from '../../src/wire/address.ts'
 import { encodeDhcp, type DhcpMessage } from '../../src/wire/dhcp.ts'
 import type { DatagramSockets } from '../listen.ts'
+import type { Succession } from '../succession.ts'
 import { startConflictProbe } from './conflict-probe.ts'
 import { createDryRun } from './dry-run.ts'
 import { createObservations, type Observations } from './observations.ts'
@@ -19,6 +20,7 @@ export type DhcpServiceDeps = Pick<
 > & {
   /** The link's own MAC. */
   mac: Mac
+  succession: Pick<Succession, 'mark' | 'heard'>
   /** Ports 67 and 68 of the link, and 4011 in proxyDHCP mode. `close` closes them. */
   sockets: { server: DatagramSockets; client: DatagramSockets; proxy?: Socket | undefined }
   /** How long nothing ran before this run, ms (services/clock.ts). */
@@ -67,6 +69,8 @@ export function startDhcpService(deps: DhcpServiceDeps): DhcpService {
   const watch = startDhcpWatch({
     link,
     mac: deps.mac,
+    mark: deps.succession.mark,
+    gaveWay: deps.succession.heard,
     sockets: sockets.client,
     tolerate,
     quiet: mode === 'listen',

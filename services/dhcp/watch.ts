@@ -28,6 +28,10 @@ export type DhcpWatchDeps = {
   link: Link
   /** The link's own (`linkMac`). */
   mac: Mac
+  /** `Succession.mark`; null: there is no state yet. */
+  mark: Buffer | null
+  /** Asked of every probe, and of every answer to one: true, if it is no server to stand down for. */
+  gaveWay: (message: DhcpMessage, from: Ip) => boolean
   /** From `listenDhcp(link, inherited, 'dhcp-client')`. `close` closes them. */
   sockets: DatagramSockets
   /** Servers that may be there. */
@@ -64,7 +68,19 @@ const LOOKS = 4
 const BETWEEN_LOOKS_MS = 250
 
 export function startDhcpWatch(deps: DhcpWatchDeps): DhcpWatch {
-  const { link, mac, sockets, tolerate, quiet, onChange, answer, now, times = WATCH_TIMES } = deps
+  const {
+    link,
+    mac,
+    mark,
+    gaveWay,
+    sockets,
+    tolerate,
+    quiet,
+    onChange,
+    answer,
+    now,
+    times = WATCH_TIMES
+  } = deps
   const log = deps.log.child({ service: 'dhcp-watch' })
   // Not the time of day, which may be set back by years.
   const clock = () => performance.now()
@@ -72,7 +88,7 @@ export function startDhcpWatch(deps: DhcpWatchDeps): DhcpWatch {
   let closed = false
   let unsent = false
   let reading = { second: 0, count: 0 }
-  const begun = startWatch({ address: link.address, mac, tolerate, quiet, times }, clock())
+  const begun = startWatch({ address: link.address, mac, mark, tolerate, quiet, times }, clock())
   let { watch } = begun
 
   function step(input: WatchInput): void {
@@ -166,6 +182,7 @@ export function startDhcpWatch(deps: DhcpWatchDeps): DhcpWatch {
   function hearServer(bytes: Buffer, from: Ip): void {
     const heard = read(bytes, from)
     if (!heard) return
+    if (gaveWay(heard, from)) return
     if (heard.op === 'reply' && from !== link.address) deps.onAnswer?.(heard, from)
     step({ heard, from, port: CLIENT_PORT })
   }
@@ -173,8 +190,8 @@ export function startDhcpWatch(deps: DhcpWatchDeps): DhcpWatch {
   function hearClient(bytes: Buffer, from: Ip): boolean {
     const heard = concernsWatch(bytes, link.address) ? read(bytes, from) : undefined
     if (!heard) return false
-    step({ heard, from, port: SERVER_PORT })
-    const reply = quiet ? null : twinAnswer(heard, { address: link.address, mac })
+    if (!gaveWay(heard, from)) step({ heard, from, port: SERVER_PORT })
+    const reply = quiet ? null : twinAnswer(heard, { address: link.address, mac, mark })
     if (reply) answer(heard, reply)
     return seedlingOf(heard) !== null
   }

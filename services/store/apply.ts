@@ -16,6 +16,7 @@ const KEY = {
   port: 'uuid',
   lease: 'ip',
   clock: 'id',
+  standing: 'id',
   image: 'id',
   keypair: 'name',
   instance: 'uuid',

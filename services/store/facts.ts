@@ -5,6 +5,7 @@ import type { Image, KeyPair } from '../../src/domain/image.ts'
 import type { Instance } from '../../src/domain/instance.ts'
 import type { Node, Port } from '../../src/domain/node.ts'
 import type { Order } from '../../src/domain/order.ts'
+import { FIRST_STANDING, type Standing } from '../../src/domain/standing.ts'
 import type { ClockMark, Lease, Subnet } from '../../src/domain/subnet.ts'
 import { formatIp, parseIp, type Ip, type Mac } from '../../src/wire/address.ts'
 import type { Store } from './open.ts'
@@ -77,6 +78,7 @@ export function createFacts(store: Store) {
   const leaseByIp = one<Lease>('SELECT * FROM lease WHERE ip = ?')
   const leasesOfMac = many<Lease>('SELECT * FROM lease WHERE mac = ?')
   const allLeases = many<Lease>('SELECT * FROM lease ORDER BY ip')
+  const standing = one<Standing>('SELECT * FROM standing WHERE id = 1')
   const clockMark = one<ClockMark>('SELECT * FROM clock WHERE id = 1')
   const reservedIps = db.prepare('SELECT reserved_ip AS ip FROM port WHERE reserved_ip IS NOT NULL').pluck()
   const enrolledMacs = db.prepare('SELECT address FROM port').pluck()
@@ -158,6 +160,7 @@ export function createFacts(store: Store) {
     leasesOfMac,
     leases: () => allLeases(),
     clockMark: () => clockMark(),
+    standing: () => standing() ?? FIRST_STANDING,
     /** Whether a port with this MAC is enrolled; from memory, so that it costs next to nothing. */
     isEnrolled(mac: Mac): boolean {
       return remembered().macs.has(mac)

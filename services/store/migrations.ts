@@ -168,5 +168,12 @@ export const MIGRATIONS: readonly string[] = [
   `,
   `
   ALTER TABLE node ADD COLUMN handover TEXT;
+  `,
+  `
+  CREATE TABLE standing (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    epoch INTEGER NOT NULL,
+    fenced TEXT
+  ) STRICT;
   `
 ]

@@ -20,6 +20,7 @@ const JSON_COLUMNS = new Set([
   'loader_trial',
   'failure',
   'handover',
+  'fenced',
   'detail'
 ])
 

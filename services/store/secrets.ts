@@ -1,10 +1,15 @@
 // Secrets at rest: sealed with AES-256-GCM under a key that lies in a file of its own beside the database, so that a copy
 // of the database alone gives no password away.
 
-import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto'
+import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto'
 import { readFileSync, writeFileSync } from 'node:fs'
 
-export type Sealer = { seal(text: string): string; open(sealed: string): string }
+export type Sealer = {
+  seal(text: string): string
+  open(sealed: string): string
+  /** A key of its own for another purpose, which tells nothing of this one. */
+  derive(purpose: string): Uint8Array
+}
 
 const PREFIX = 'sealed:1:'
 
@@ -37,7 +42,8 @@ export function sealerFor(key: Buffer): Sealer {
       const decipher = createDecipheriv('aes-256-gcm', key, bytes.subarray(0, 12))
       decipher.setAuthTag(bytes.subarray(12, 28))
       return Buffer.concat([decipher.update(bytes.subarray(28)), decipher.final()]).toString('utf8')
-    }
+    },
+    derive: (purpose) => new Uint8Array(hkdfSync('sha256', key, '', `seedling ${purpose}`, 32))
   }
 }
 

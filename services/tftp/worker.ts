@@ -35,7 +35,7 @@ else {
   let open = true
   while (open) {
     // A turn of the wheel is due within TICK as long as anything is under way.
-    watch.wait(transfers.idle() ? -1 : TICK, (source) => {
+    watch.wait(transfers.idle() ? Infinity : TICK, (source) => {
       if ('receive' in source)
         return source.receive((message, from) => transfers.heard(source, message, from))
       source.clear()

@@ -12,6 +12,7 @@ import { macFromBytes, parseMac, type Ip, type Mac } from '../wire/address.ts'
 import { BROADCAST_FLAG, CLIENT_PORT, NO_ADDRESS, SERVER_PORT, type DhcpMessage } from '../wire/dhcp.ts'
 import { optionCode, type DhcpOptions } from '../wire/dhcp-options.ts'
 import { echoed, emptyReply } from './dhcp-reply.ts'
+import { MARK_OPTION } from './succession.ts'
 
 /** Where proxyDHCP and boot servers listen (PXE 2.1, 2.2.3). */
 const PXE_PORT = 4011
@@ -51,6 +52,8 @@ export type WatchSettings = {
   address: Ip
   /** Our link's MAC. No two hosts on a LAN have the same, so it is this appliance's name among twins. */
   mac: Mac
+  /** By which Seedlings of the same state know each other (succession.ts); null: there is no state yet. */
+  mark: Buffer | null
   /** Servers that may be there. */
   tolerate: readonly Ip[]
   /** Sends nothing, only listens. */
@@ -306,7 +309,8 @@ function probes({ settings, asker }: Watch): WatchStep['send'] {
     clientArchitectures: [7],
     clientInterface: Buffer.of(1, 3, 16),
     clientMachineId: Buffer.concat([Buffer.of(0), createHash('sha256').update(mac).digest().subarray(0, 16)]),
-    [SEEDLING_OPTION]: Buffer.from(MARK + settings.mac, 'latin1')
+    [SEEDLING_OPTION]: Buffer.from(MARK + settings.mac, 'latin1'),
+    ...(settings.mark && { [MARK_OPTION]: settings.mark })
   }
   const message: DhcpMessage = {
     op: 'request',
@@ -352,10 +356,13 @@ export function seedlingOf({ options }: DhcpMessage): Mac | null {
  */
 export function twinAnswer(
   probe: DhcpMessage,
-  { address, mac }: Pick<WatchSettings, 'address' | 'mac'>
+  { address, mac, mark }: Pick<WatchSettings, 'address' | 'mac' | 'mark'>
 ): DhcpMessage | null {
   const sender = seedlingOf(probe)
-  if (!sender || sender === mac || probe.op !== 'request' || probe.options.messageType !== 'discover')
+  // A copy of the whole VM has our MAC, and is another all the same.
+  const theirs = probe.options[MARK_OPTION]
+  const own = mark && theirs ? theirs.equals(mark) : sender === mac
+  if (!sender || own || probe.op !== 'request' || probe.options.messageType !== 'discover')
     return null
   return {
     ...emptyReply(probe),
@@ -363,7 +370,8 @@ export function twinAnswer(
       messageType: 'offer',
       serverId: address,
       ...echoed(probe),
-      [SEEDLING_OPTION]: Buffer.from(MARK + mac, 'latin1')
+      [SEEDLING_OPTION]: Buffer.from(MARK + mac, 'latin1'),
+      ...(mark && { [MARK_OPTION]: mark })
     }
   }
 }

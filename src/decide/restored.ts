@@ -13,7 +13,7 @@ export function restoredChanges(
 ): { changes: Change[]; cancelled: number } {
   const changes: Change[] = []
   const cancelled = upToDate ? [] : orders
-  const reason = `restored from the backup of ${new Date(madeAt).toISOString()}: what happened to this machine since is not known`
+  const reason = `restored from the state of ${new Date(madeAt).toISOString()}: what happened to this machine since is not known`
   for (const order of cancelled) {
     changes.push({ put: 'order', row: { ...order, state: 'cancelled', finishedAt: now } })
     const detail = { order: order.kind, reason }

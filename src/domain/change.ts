@@ -6,6 +6,7 @@ import type { Image, KeyPair } from './image.ts'
 import type { Instance } from './instance.ts'
 import type { Node, Port } from './node.ts'
 import type { Milestone, Order } from './order.ts'
+import type { Standing } from './standing.ts'
 import type { ClockMark, Lease } from './subnet.ts'
 
 export type Change =
@@ -13,6 +14,7 @@ export type Change =
   | { put: 'port'; row: Port }
   | { put: 'lease'; row: Lease }
   | { put: 'clock'; row: ClockMark }
+  | { put: 'standing'; row: Standing }
   | { put: 'image'; row: Image }
   | { put: 'keypair'; row: KeyPair }
   | { put: 'instance'; row: Instance }

@@ -26,6 +26,7 @@ export const ERROR_CODES = [
   'bad-config',
   'unsafe-network',
   'state-locked',
+  'fenced',
   'schema-newer',
   'state-damaged',
   'bad-backup',

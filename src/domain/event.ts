@@ -66,13 +66,15 @@ export type EventDetail = {
   'image-added': { name: string; size: number; digest: string }
   'image-removed': { name: string }
   'keypair-added': { name: string }
-  /** `at`: when the backup was made, ms. `upToDate`: the operator said that nothing has happened since. */
   /** `step`: what was just reached. */
   handoff: {
     target: string
     step: 'let-go' | 'created' | 'managed' | 'adopted' | 'done' | 'taken-back'
     note: string | null
   }
+  /** A later Seedling with our state was seen on the link, at that address. */
+  fenced: { address: string; epoch: number }
+  /** `at`: when the backup was made, ms. `upToDate`: the operator said that nothing has happened since. */
   'state-restored': { at: number; upToDate: boolean; cancelled: number }
 }
 

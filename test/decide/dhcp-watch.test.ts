@@ -23,7 +23,13 @@ const OURS = { address: '192.0.2.1', mac: '52:54:00:00:05:00' }
 /** Twins below and above us. */
 const LOW = { address: '192.0.2.2', mac: '52:54:00:00:01:00' }
 const HIGH = { address: '192.0.2.3', mac: '52:54:00:00:09:00' }
-const SETTINGS: WatchSettings = { ...OURS, tolerate: ['192.0.2.66'], quiet: false, times: WATCH_TIMES }
+const SETTINGS: WatchSettings = {
+  ...OURS,
+  mark: null,
+  tolerate: ['192.0.2.66'],
+  quiet: false,
+  times: WATCH_TIMES
+}
 
 const first = (settings: WatchSettings = SETTINGS): WatchStep => startWatch(settings, 0)
 /** The DISCOVER with which that appliance asks. */
@@ -54,7 +60,7 @@ const request = (given: Given = {}): WatchInput => ({
 })
 const asking = (twin: typeof OURS): WatchInput => ({ heard: probeOf(twin), from: twin.address, port: 67 })
 const answerOf = (twin: typeof OURS, from = twin.address): WatchInput => ({
-  heard: twinAnswer(PROBE, twin) as DhcpMessage,
+  heard: twinAnswer(PROBE, { ...twin, mark: null }) as DhcpMessage,
   from,
   port: 68
 })
@@ -215,7 +221,7 @@ const HEARD: Record<string, [input: WatchInput, server: Partial<DhcpServer> | nu
   'our own offer': [offer({ options: { serverId: OURS.address } }, OURS.address), null],
   'our own offer to our own probe': [reply({ options: { serverId: OURS.address } }, OURS.address), null],
   'our own answer to a twin': [
-    { heard: twinAnswer(probeOf(LOW), OURS) as DhcpMessage, from: OURS.address, port: 68 },
+    { heard: twinAnswer(probeOf(LOW), SETTINGS) as DhcpMessage, from: OURS.address, port: 68 },
     null
   ],
   'our own offer, brought back by a relay': [
@@ -346,7 +352,7 @@ t.test('the answer to a twin’s probe', async (t) => {
   const relayAgent = Buffer.from('0104aabbccdd', 'hex')
   const probe = probeOf(LOW)
   const relayed = { ...probe, giaddr: '192.0.2.254', hops: 1, options: { ...probe.options, relayAgent } }
-  const answer = decodeDhcp(encodeDhcp(twinAnswer(relayed, OURS) as DhcpMessage))
+  const answer = decodeDhcp(encodeDhcp(twinAnswer(relayed, SETTINGS) as DhcpMessage))
   t.same(answer, {
     ...aRequest(),
     op: 'reply',
@@ -364,14 +370,14 @@ t.test('the answer to a twin’s probe', async (t) => {
   const none: Record<string, DhcpMessage | undefined> = {
     'to our own': PROBE,
     'to the request for port 4011': first({ ...SETTINGS, ...LOW }).send[1]?.message,
-    'to an answer': twinAnswer(probe, HIGH) ?? undefined,
+    'to an answer': twinAnswer(probe, { ...HIGH, mark: null }) ?? undefined,
     'to a machine': aRequest(),
     'to a client that uses the option for something else': aRequest({
       options: { messageType: 'discover', '#224': Buffer.from(LOW.mac) }
     })
   }
   for (const [name, message] of Object.entries(none))
-    t.equal(twinAnswer(message as DhcpMessage, OURS), null, name)
+    t.equal(twinAnswer(message as DhcpMessage, SETTINGS), null, name)
 })
 
 t.test('what is told without decoding never hides what decoding would show', async (t) => {
@@ -386,4 +392,13 @@ t.test('what is told without decoding never hides what decoding would show', asy
     )
   }
   t.notOk(concernsWatch(Buffer.alloc(12), OURS.address), 'rubbish')
+})
+
+t.test('a copy of the whole VM, with our own MAC, is told by its mark and answered', (t) => {
+  const [mark, copy] = [Buffer.from('one'), Buffer.from('two')]
+  const probe = first({ ...SETTINGS, mark: copy }).send[0]?.message as DhcpMessage
+  t.equal(twinAnswer(probe, { ...OURS, mark: copy }), null, 'our own')
+  const answer = twinAnswer(probe, { ...OURS, mark })
+  t.same(answer?.options['#225'], mark)
+  t.end()
 })

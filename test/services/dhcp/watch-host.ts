@@ -32,6 +32,8 @@ const server = serves ? await listenDhcp(link, inherited) : null
 const watch = startDhcpWatch({
   link,
   mac: linkMac(link.interface) ?? '',
+  mark: null,
+  gaveWay: () => false,
   sockets,
   tolerate,
   quiet,

@@ -1,0 +1,184 @@
+// Real Seedlings with one state on one LAN, each a process in a namespace of its own: exactly one of them goes on.
+
+import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import t, { type Test } from 'tap'
+import { createApply } from '../../services/store/apply.ts'
+import { createFacts } from '../../services/store/facts.ts'
+import { openStore } from '../../services/store/open.ts'
+import { FENCED_EXIT } from '../../src/domain/standing.ts'
+import { aNode, aPort } from '../support/builders.ts'
+import { addNamespace, connect, run, type Namespace } from '../support/namespace.ts'
+
+const MAIN = join(import.meta.dirname, '../../services/main.ts')
+const MAC = '52:54:00:00:01:00'
+
+/** Two hosts on a switch, 192.0.2.1 and 192.0.2.2, both with the same MAC, as after a copy of a VM. */
+async function twoHosts(t: Test): Promise<[Namespace, Namespace]> {
+  const lan = await addNamespace('lan')
+  const hosts = [await addNamespace('one'), await addNamespace('two')] as const
+  t.teardown(async () => {
+    for (const namespace of [lan, ...hosts]) await namespace.remove()
+  })
+  await lan.run('ip', 'link', 'add', 'switch', 'type', 'bridge')
+  await lan.run('ip', 'link', 'set', 'switch', 'up')
+  for (const [index, host] of hosts.entries()) {
+    await connect([lan, `port${index}`], [host, 'eth0'], MAC)
+    await lan.run('ip', 'link', 'set', `port${index}`, 'master', 'switch')
+    await host.run('ip', 'address', 'add', `192.0.2.${index + 1}/24`, 'dev', 'eth0')
+  }
+  return [...hosts]
+}
+
+/** A folder that holds a configuration; `data` in it is the state. */
+function aFolder(root: string, name: string, address: string): string {
+  const folder = join(root, name)
+  mkdirSync(join(folder, 'loaders'), { recursive: true })
+  for (const file of ['vmlinuz', 'ramdisk.img', 'loaders/undionly.kpxe'])
+    writeFileSync(join(folder, file), file)
+  const subnets = [{ cidr: '192.0.2.0/24', pool: { start: '192.0.2.100', end: '192.0.2.199' } }]
+  const config = {
+    dataDir: 'data',
+    network: { interface: 'eth0', address, subnets },
+    api: { socket: 'api.sock' },
+    boot: { kernel: 'vmlinuz', ramdisk: 'ramdisk.img', loaders: 'loaders' },
+    bmc: { pollSeconds: 0 }
+  }
+  writeFileSync(join(folder, 'seedling.json'), JSON.stringify(config))
+  return folder
+}
+
+type Served = { serves(): Promise<void>; ended: Promise<{ code: number | null; said: string }>; stop(): void }
+
+function serve(t: Test, host: Namespace, folder: string): Served {
+  const child = host.spawn(process.execPath, [MAIN, 'serve', '--config', join(folder, 'seedling.json')])
+  let said = ''
+  for (const stream of [child.stdout, child.stderr])
+    stream?.on('data', (bytes: Buffer) => (said += bytes.toString()))
+  let over = false
+  const ended = new Promise<{ code: number | null; said: string }>((resolve) =>
+    child.once('close', (code) => {
+      over = true
+      resolve({ code, said })
+    })
+  )
+  t.teardown(async () => {
+    child.kill('SIGKILL')
+    await ended
+  })
+  return {
+    ended,
+    async serves() {
+      while (!said.includes('"msg":"serving"')) {
+        if (over) throw new Error(said)
+        await sleep(20)
+      }
+    },
+    stop: () => void child.kill('SIGTERM')
+  }
+}
+
+const seedling = (folder: string, ...args: string[]) =>
+  run(process.execPath, MAIN, ...args, '--config', join(folder, 'seedling.json'))
+const dataOf = (folder: string) => join(folder, 'data')
+
+function enrol(folder: string): void {
+  const store = openStore(dataOf(folder))
+  const node = aNode({ state: 'manageable' })
+  store.commit(() =>
+    createApply(store)([
+      { put: 'node', row: node },
+      { put: 'port', row: aPort({ nodeUuid: node.uuid }) }
+    ])
+  )
+  store.close()
+}
+
+function look(folder: string) {
+  const store = openStore(dataOf(folder))
+  const facts = createFacts(store)
+  const found = { standing: facts.standing(), events: facts.events(0, 100) }
+  store.close()
+  return found
+}
+
+t.setTimeout(180_000)
+
+t.test(
+  'a restored state goes on, and the one that it replaces ends, for good, until it is told otherwise',
+  async (t) => {
+    const root = mkdtempSync(join(tmpdir(), 'succession-'))
+    t.teardown(() => rmSync(root, { recursive: true }))
+    const [one, two] = await twoHosts(t)
+    const before = aFolder(root, 'before', '192.0.2.1')
+    const after = aFolder(root, 'after', '192.0.2.2')
+    enrol(before)
+    writeFileSync(join(root, 'passphrase'), 'correct horse battery')
+    const secret = ['--passphrase-file', join(root, 'passphrase')]
+
+    const old = serve(t, one, before)
+    await old.serves()
+    const file = join(root, 'backup')
+    await run(process.execPath, MAIN, 'backup', file, ...secret, '--socket', join(before, 'api.sock'))
+    await seedling(after, 'restore', file, '--up-to-date', ...secret)
+    const next = serve(t, two, after)
+    const { code, said } = await old.ended
+    t.equal(code, FENCED_EXIT)
+    t.match(said, /out of date: it goes on in the Seedling at 192\.0\.2\.2/)
+    await next.serves()
+
+    const again = await serve(t, one, before).ended
+    t.equal(again.code, FENCED_EXIT)
+    t.match(again.said, /seedling unfence/)
+    const { standing, events } = look(before)
+    t.match(standing, { fenced: { address: '192.0.2.2', epoch: Number } })
+    t.equal(events.filter(({ kind }) => kind === 'fenced').length, 1)
+
+    t.match(await seedling(before, 'unfence'), /the latest state again/)
+    const back = serve(t, one, before)
+    t.equal((await next.ended).code, FENCED_EXIT)
+    await back.serves()
+  }
+)
+
+t.test('one that was off meanwhile notices before it serves', async (t) => {
+  const root = mkdtempSync(join(tmpdir(), 'succession-'))
+  t.teardown(() => rmSync(root, { recursive: true }))
+  const [one, two] = await twoHosts(t)
+  const before = aFolder(root, 'before', '192.0.2.1')
+  const after = aFolder(root, 'after', '192.0.2.2')
+  enrol(before)
+  cpSync(dataOf(before), dataOf(after), { recursive: true })
+  const store = openStore(dataOf(after))
+  store.commit(() => createApply(store)([{ put: 'standing', row: { id: 1, epoch: 1, fenced: null } }]))
+  store.close()
+  const next = serve(t, two, after)
+  await next.serves()
+  const { code, said } = await serve(t, one, before).ended
+  t.equal(code, FENCED_EXIT)
+  t.notMatch(said, /"msg":"serving"/)
+
+  next.stop()
+  await next.ended
+})
+
+t.test('of a VM and its copy, MAC and all, the one that was there first goes on', async (t) => {
+  const root = mkdtempSync(join(tmpdir(), 'succession-'))
+  t.teardown(() => rmSync(root, { recursive: true }))
+  const [one, two] = await twoHosts(t)
+  const first = aFolder(root, 'first', '192.0.2.1')
+  const copy = aFolder(root, 'copy', '192.0.2.2')
+  enrol(first)
+  cpSync(dataOf(first), dataOf(copy), { recursive: true })
+  const original = serve(t, one, first)
+  await original.serves()
+  const { code, said } = await serve(t, two, copy).ended
+  t.equal(code, 1)
+  t.match(said, /another Seedling with this very state, at 192\.0\.2\.1/)
+  t.notMatch(said, /"msg":"serving"/)
+  original.stop()
+  t.equal((await original.ended).code, 0)
+  t.equal(look(copy).standing.fenced, null)
+})

@@ -362,8 +362,7 @@ export function twinAnswer(
   // A copy of the whole VM has our MAC, and is another all the same.
   const theirs = probe.options[MARK_OPTION]
   const own = mark && theirs ? theirs.equals(mark) : sender === mac
-  if (!sender || own || probe.op !== 'request' || probe.options.messageType !== 'discover')
-    return null
+  if (!sender || own || probe.op !== 'request' || probe.options.messageType !== 'discover') return null
   return {
     ...emptyReply(probe),
     options: {

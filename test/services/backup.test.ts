@@ -153,7 +153,7 @@ t.test('restored elsewhere: passwords can be read, and nothing is installed agai
   t.match(node, {
     driverInfo: { ipmi_password: 'secret' },
     maintenance: true,
-    maintenanceReason: /restored from the backup/
+    maintenanceReason: /restored from the state/
   })
   t.same(facts.openOrders(), [])
   t.equal(readFileSync(join(at.dataDir, 'api-token'), 'utf8'), 'f'.repeat(64))

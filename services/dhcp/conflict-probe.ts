@@ -27,6 +27,8 @@ export type ConflictProbe = {
    * one is. For an address behind a relay: only while the machine has none itself, since no MAC is seen from here.
    */
   probe(ip: Ip, macs: readonly Mac[]): void
+  /** Whether it was looked at within the last minute, and nobody held it but the machine that it is for. */
+  isClear(ip: Ip): boolean
   /** Who else was found to hold it within the last minute. */
   conflict(ip: Ip): Conflict | null
   counters: Readonly<ConflictCounters>
@@ -53,6 +55,8 @@ export function startConflictProbe(deps: ConflictProbeDeps): ConflictProbe {
   const underWay = new Map<Ip, Probe>()
   /** The oldest first. */
   const conflicts = new Map<Ip, Conflict>()
+  /** When they were found to be so; the oldest first. */
+  const clear = new Map<Ip, number>()
   let timer: NodeJS.Timeout | undefined
   let closed = false
 
@@ -91,9 +95,9 @@ export function startConflictProbe(deps: ConflictProbeDeps): ConflictProbe {
     underWay.delete(ip)
     const known = conflict(ip)
     conflicts.delete(ip)
-    if (verdict.held !== 'by-another') return
-    conflicts.set(ip, { mac: verdict.mac, at: now() })
-    if (conflicts.size > MOST_KEPT) conflicts.delete(conflicts.keys().next().value as Ip)
+    clear.delete(ip)
+    if (verdict.held !== 'by-another') return keep(clear, ip, performance.now())
+    keep(conflicts, ip, { mac: verdict.mac, at: now() })
     if (known && known.mac === verdict.mac) return
     counters.found++
     log.warn(
@@ -101,6 +105,11 @@ export function startConflictProbe(deps: ConflictProbeDeps): ConflictProbe {
       `${ip} is held by ${verdict.mac ?? 'another host'}, not by the machine it is for`
     )
     onConflict(ip, verdict.mac)
+  }
+
+  function keep<T>(found: Map<Ip, T>, ip: Ip, what: T): void {
+    found.set(ip, what)
+    if (found.size > MOST_KEPT) found.delete(found.keys().next().value as Ip)
   }
 
   function conflict(ip: Ip): Conflict | null {
@@ -115,6 +124,7 @@ export function startConflictProbe(deps: ConflictProbeDeps): ConflictProbe {
   return {
     probe,
     conflict,
+    isClear: (ip) => performance.now() - (clear.get(ip) ?? -Infinity) < KEEP_MS,
     counters,
     close() {
       closed = true

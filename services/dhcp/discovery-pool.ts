@@ -26,6 +26,8 @@ export type DiscoveryPoolDeps = {
   leaseNow: () => number
   /** Whether somebody else was just found to use an address. */
   inUse: (ip: Ip) => boolean
+  /** Whether it may be offered now. Where it is not known who holds what, an address is looked at first, and who asks again gets it. */
+  mayOffer: (ip: Ip, mac: Mac) => boolean
 }
 
 const HOLD_MILLISECONDS = 30_000
@@ -42,7 +44,7 @@ type Range = {
   left: number
 }
 
-export function createDiscoveryPool({ facts, leaseNow, inUse }: DiscoveryPoolDeps): DiscoveryPool {
+export function createDiscoveryPool({ facts, leaseNow, inUse, mayOffer }: DiscoveryPoolDeps): DiscoveryPool {
   const ranges = new Map<string, Range>()
   const offered = new Map<Mac, { ip: Ip; until: number }>()
   const holders = new Map<Ip, Mac>()
@@ -121,11 +123,13 @@ export function createDiscoveryPool({ facts, leaseNow, inUse }: DiscoveryPoolDep
     candidate(subnet, mac, requested, lease) {
       const { discovery } = subnet
       if (!discovery) return null
+      const ifSure = (ip: Ip) => (mayOffer(ip, mac) ? ip : null)
       if (lease && lease.state !== 'declined' && inside(discovery, lease.ip) && isFree(lease.ip, mac))
-        return lease.ip
+        return lease.expiresAt > leaseNow() ? lease.ip : ifSure(lease.ip)
       const held = offered.get(mac)
       // What is on offer is nobody else's.
-      if (held && held.until > leaseNow() && inside(discovery, held.ip) && !inUse(held.ip)) return held.ip
+      if (held && held.until > leaseNow() && inside(discovery, held.ip) && !inUse(held.ip))
+        return ifSure(held.ip)
       const range = rangeOf(subnet, discovery)
       if (range.left === 0) return null
       const wanted =
@@ -133,7 +137,7 @@ export function createDiscoveryPool({ facts, leaseNow, inUse }: DiscoveryPoolDep
       const ip = wanted ?? anyFree(range, discovery, mac)
       if (ip === null) return null
       range.left--
-      return hold(mac, ip)
+      return ifSure(hold(mac, ip))
     },
     settle,
     bar(ip) {

@@ -18,7 +18,8 @@ export type DryRunDeps = Omit<GatherDeps, 'pool' | 'discovers'> & {
 
 export function createDryRun(deps: DryRunDeps): (request: DhcpMessage) => DhcpVerdict {
   const { mode, settings, now, leaseNow, facts, conflict } = deps
-  const newPool = () => createDiscoveryPool({ facts, leaseNow, inUse: (ip) => conflict(ip) !== null })
+  const newPool = () =>
+    createDiscoveryPool({ facts, leaseNow, inUse: (ip) => conflict(ip) !== null, mayOffer: () => true })
   // One for each machine that is asked about, so that what it holds is on offer to nobody.
   let pool = newPool()
   let asked = ''

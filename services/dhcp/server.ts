@@ -18,6 +18,8 @@ import { decisionOf } from '../../src/decide/dhcp-explain.ts'
 import { placeOf } from '../../src/decide/dhcp-place.ts'
 import { networkSeen } from '../../src/decide/network-seen.ts'
 import { addressShown, decideProxyDhcp, type ProxyDoor } from '../../src/decide/proxy-dhcp.ts'
+import type { Standing } from '../../src/domain/standing.ts'
+import type { Subnet } from '../../src/domain/subnet.ts'
 import { macFromBytes, type Ip, type Mac } from '../../src/wire/address.ts'
 import { decodeDhcp, encodeDhcp, NO_ADDRESS, type DhcpMessage } from '../../src/wire/dhcp.ts'
 import { WireError } from '../../src/wire/wire-error.ts'
@@ -56,7 +58,11 @@ export type DhcpDeps = {
   /** Hears every packet of port 67 first; true: it is no machine's. */
   heard?: (bytes: Buffer, from: Ip) => boolean
   /** Looks whether somebody answers at an address that is offered; what it found before. */
-  conflicts?: { probe(ip: Ip, macs: readonly Mac[]): void; conflict(ip: Ip): DhcpFacts['conflict'] }
+  conflicts?: {
+    probe(ip: Ip, macs: readonly Mac[]): void
+    conflict(ip: Ip): DhcpFacts['conflict']
+    isClear(ip: Ip): boolean
+  }
 }
 
 export type DhcpCounters = {
@@ -104,6 +110,11 @@ export function dhcpSettings({
   }
 }
 
+/** When every lease is over that may have been given to a stranger before the state was restored, ms; 0: it never was. */
+function doubtsEnd({ epoch }: Standing, subnets: readonly Subnet[]): number {
+  return epoch + 1000 * Math.max(0, ...subnets.map(({ discovery }) => discovery?.leaseSeconds ?? 0))
+}
+
 /** Serves DHCP until `close`, which resolves when the sockets are closed. */
 export function startDhcp(deps: DhcpDeps): DhcpServer {
   const { config, store, facts, apply, now, leaseNow, sockets, wake, stages, ring } = deps
@@ -112,7 +123,14 @@ export function startDhcp(deps: DhcpDeps): DhcpServer {
   const log = deps.log.child({ service: 'dhcp' })
   const counters: DhcpCounters = { received: 0, malformed: 0, answered: 0, ignored: 0, dropped: 0 }
   const conflict = (ip: Ip) => deps.conflicts?.conflict(ip) ?? null
-  const pool = createDiscoveryPool({ facts, leaseNow, inUse: (ip) => conflict(ip) !== null })
+  // A restored state does not know to whom addresses were given after its backup, and knows again when the longest of these leases is over.
+  const sureAt = doubtsEnd(facts.standing(), config.network.subnets)
+  function mayOffer(ip: Ip, mac: Mac): boolean {
+    if (now() >= sureAt || !deps.conflicts || deps.conflicts.isClear(ip)) return true
+    deps.conflicts.probe(ip, [mac])
+    return false
+  }
+  const pool = createDiscoveryPool({ facts, leaseNow, inUse: (ip) => conflict(ip) !== null, mayOffer })
   const discovers = new Map<Mac, Heard>()
   const gathering = { facts, pool, stages, discovers, conflict, standDown: deps.standDown ?? (() => null) }
   const strangersServed = mode === 'listen' || config.network.subnets.some(({ discovery }) => discovery)

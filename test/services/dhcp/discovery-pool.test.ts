@@ -12,13 +12,14 @@ function aPool(t: Test, given: Partial<Discovery> = {}) {
   t.teardown(() => store.close())
   const facts = createFacts(store)
   const apply = createApply(store)
-  const place = { now: NOW, used: new Set<string>() }
+  const place = { now: NOW, used: new Set<string>(), unsure: new Set<string>() }
   const discovery = { start: '192.0.2.20', end: '192.0.2.23', leaseSeconds: 120, perSecond: 100, ...given }
   const subnet = aSubnet({ discovery })
   const pool = createDiscoveryPool({
     facts,
     leaseNow: () => place.now,
-    inUse: (ip) => place.used.has(ip)
+    inUse: (ip) => place.used.has(ip),
+    mayOffer: (ip) => !place.unsure.has(ip)
   })
   const put = (...rows: Lease[]) =>
     store.commit(() => apply(rows.map((row) => ({ put: 'lease' as const, row }))))
@@ -120,4 +121,21 @@ t.test('a flood leaves a bounded trace', async (t) => {
     if (pool.candidate(subnet, `00:00:00:00:${(n >> 8).toString(16)}:${n & 255}`, null, null)) offered++
   t.equal(offered, 98)
   t.match(pool.use(subnet), { size: 98, leased: 0, offered: 98 })
+})
+
+t.test('where it is not known who holds what, an address is looked at before it is offered', async (t) => {
+  const { ask, bind, place } = aPool(t)
+  const own = bind(1, '192.0.2.22')
+  for (const ip of ['192.0.2.20', '192.0.2.21', '192.0.2.22', '192.0.2.23']) place.unsure.add(ip)
+  t.equal(ask(1, null, own), '192.0.2.22', 'what it has by our own books is renewed')
+  t.equal(ask(2), null, 'it is looked at')
+  place.unsure.delete('192.0.2.20')
+  t.equal(ask(2), '192.0.2.20', 'who asks again gets it')
+  t.equal(ask(3), null)
+  place.used.add('192.0.2.21')
+  place.unsure.clear()
+  t.equal(ask(3), '192.0.2.23', 'and another one, when somebody holds it')
+  place.now += 121_000
+  place.unsure.add('192.0.2.22')
+  t.equal(ask(1, null, own), null, 'a lease that is over may have become somebody else’s')
 })

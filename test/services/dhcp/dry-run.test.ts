@@ -72,7 +72,7 @@ t.test('it says what the service would say, with all that is known', async (t) =
 
 t.test('strangers may be asked about without end, and the pool has what it had', async (t) => {
   const { dryRun, facts } = prepared(t)
-  const pool = createDiscoveryPool({ facts, leaseNow: () => NOW, inUse: () => false })
+  const pool = createDiscoveryPool({ facts, leaseNow: () => NOW, inUse: () => false, mayOffer: () => true })
   const ask = dryRun()
   const other = '52:54:00:00:00:98'
   const answers = [STRANGER, STRANGER, other, STRANGER].map((mac) => ask(sampleRequest('system', mac, null)))

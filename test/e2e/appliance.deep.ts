@@ -279,6 +279,7 @@ t.test('an upgrade is kept, and rolled back by one command', async (t) => {
   await kept()
   t.match(ssh('mount /boot/efi; cat /boot/efi/EFI/debian/grubenv; umount /boot/efi'), /slot=b\n/)
   t.equal((await nodeState(rack, names[0]!)).provision_state, 'active', 'its state came along')
+  t.match(ssh('cat /var/lib/appliance/settings.json'), /"gateway": "192.0.2.9"/, 'and so did its settings')
   // As if this version had changed the schema at its start; what happened since is gone with it.
   ssh('systemctl stop seedling')
   const changed = `

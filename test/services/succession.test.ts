@@ -104,17 +104,22 @@ function look(folder: string) {
   return found
 }
 
+/** Two hosts, and for each a folder; the first one's state has a machine. */
+async function aPlace(t: Test) {
+  const root = mkdtempSync(join(tmpdir(), 'succession-'))
+  t.teardown(() => rmSync(root, { recursive: true }))
+  const [one, two] = await twoHosts(t)
+  const first = aFolder(root, 'first', '192.0.2.1')
+  enrol(first)
+  return { root, one, two, first, second: aFolder(root, 'second', '192.0.2.2') }
+}
+
 t.setTimeout(180_000)
 
 t.test(
   'a restored state goes on, and the one that it replaces ends, for good, until it is told otherwise',
   async (t) => {
-    const root = mkdtempSync(join(tmpdir(), 'succession-'))
-    t.teardown(() => rmSync(root, { recursive: true }))
-    const [one, two] = await twoHosts(t)
-    const before = aFolder(root, 'before', '192.0.2.1')
-    const after = aFolder(root, 'after', '192.0.2.2')
-    enrol(before)
+    const { root, one, two, first: before, second: after } = await aPlace(t)
     writeFileSync(join(root, 'passphrase'), 'correct horse battery')
     const secret = ['--passphrase-file', join(root, 'passphrase')]
 
@@ -144,12 +149,7 @@ t.test(
 )
 
 t.test('one that was off meanwhile notices before it serves', async (t) => {
-  const root = mkdtempSync(join(tmpdir(), 'succession-'))
-  t.teardown(() => rmSync(root, { recursive: true }))
-  const [one, two] = await twoHosts(t)
-  const before = aFolder(root, 'before', '192.0.2.1')
-  const after = aFolder(root, 'after', '192.0.2.2')
-  enrol(before)
+  const { one, two, first: before, second: after } = await aPlace(t)
   cpSync(dataOf(before), dataOf(after), { recursive: true })
   const store = openStore(dataOf(after))
   store.commit(() => createApply(store)([{ put: 'standing', row: { id: 1, epoch: 1, fenced: null } }]))
@@ -165,12 +165,7 @@ t.test('one that was off meanwhile notices before it serves', async (t) => {
 })
 
 t.test('of a VM and its copy, MAC and all, the one that was there first goes on', async (t) => {
-  const root = mkdtempSync(join(tmpdir(), 'succession-'))
-  t.teardown(() => rmSync(root, { recursive: true }))
-  const [one, two] = await twoHosts(t)
-  const first = aFolder(root, 'first', '192.0.2.1')
-  const copy = aFolder(root, 'copy', '192.0.2.2')
-  enrol(first)
+  const { one, two, first, second: copy } = await aPlace(t)
   cpSync(dataOf(first), dataOf(copy), { recursive: true })
   const original = serve(t, one, first)
   await original.serves()

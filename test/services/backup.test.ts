@@ -12,7 +12,7 @@ import { createApply } from '../../services/store/apply.ts'
 import { createFacts } from '../../services/store/facts.ts'
 import { openStore } from '../../services/store/open.ts'
 import { encodeManifest, sha256Hex } from '../../src/wire/manifest.ts'
-import { aNode, anImage, anOrder, aPort, NOW } from '../support/builders.ts'
+import { aLease, aNode, anImage, anOrder, aPort, NOW } from '../support/builders.ts'
 
 const PASSPHRASE = 'correct horse battery'
 /** For files that are read often. */
@@ -142,6 +142,47 @@ async function backedUp(t: Test, withImages: boolean) {
   }
   return { ...state, file, at }
 }
+
+t.test(
+  'made under 200 writes a second: sound, and everything committed before it began is in it',
+  async (t) => {
+    const { store, apply, backups, folder } = aState(t)
+    let written = 0
+    const write = () => {
+      const n = written++
+      const row = aLease({
+        ip: `10.0.${n >> 8}.${n & 255}`,
+        mac: `52:54:00:00:${hex(n >> 8)}:${hex(n & 255)}`
+      })
+      store.commit(() => apply([{ put: 'lease', row }]))
+    }
+    const hex = (byte: number) => byte.toString(16).padStart(2, '0')
+    while (written < 2000) write()
+    const writing = setInterval(write, 5)
+    t.teardown(() => clearInterval(writing))
+    const file = join(folder, 'backup')
+    const before = written
+    writeFileSync(file, await collect(backups.make(PASSPHRASE, false)))
+    clearInterval(writing)
+    t.ok(written > before, `${written - before} more meanwhile`)
+    store.close()
+    const dataDir = join(folder, 'elsewhere')
+    const how = { passphrase: PASSPHRASE, replace: false, upToDate: true, now: new Date(NOW) }
+    await restore(file, { dataDir, ...how })
+    const restored = openStore(dataDir)
+    t.teardown(() => restored.close())
+    t.equal(restored.db.pragma('integrity_check', { simple: true }), 'ok')
+    const found = new Set(
+      createFacts(restored)
+        .leases()
+        .map(({ ip }) => ip)
+    )
+    const missing = Array.from({ length: before }, (_, n) => `10.0.${n >> 8}.${n & 255}`).filter(
+      (ip) => !found.has(ip)
+    )
+    t.same(missing, [])
+  }
+)
 
 t.test('restored elsewhere: passwords can be read, and nothing is installed again', async (t) => {
   const { file, at, image } = await backedUp(t, false)

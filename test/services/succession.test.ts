@@ -1,18 +1,17 @@
 // Real Seedlings with one state on one LAN, each a process in a namespace of its own: exactly one of them goes on.
 
-import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { createApply } from '../../services/store/apply.ts'
 import { createFacts } from '../../services/store/facts.ts'
 import { openStore } from '../../services/store/open.ts'
 import { FENCED_EXIT } from '../../src/domain/standing.ts'
 import { aNode, aPort } from '../support/builders.ts'
-import { addNamespace, connect, run, type Namespace } from '../support/namespace.ts'
+import { addNamespace, connect, type Namespace } from '../support/namespace.ts'
+import { aFolder, ask, dataOf, seedling, serve } from '../support/served.ts'
 
-const MAIN = join(import.meta.dirname, '../../services/main.ts')
 const MAC = '52:54:00:00:01:00'
 
 /** Two hosts on a switch, 192.0.2.1 and 192.0.2.2, both with the same MAC, as after a copy of a VM. */
@@ -31,58 +30,6 @@ async function twoHosts(t: Test): Promise<[Namespace, Namespace]> {
   }
   return [...hosts]
 }
-
-/** A folder that holds a configuration; `data` in it is the state. */
-function aFolder(root: string, name: string, address: string): string {
-  const folder = join(root, name)
-  mkdirSync(join(folder, 'loaders'), { recursive: true })
-  for (const file of ['vmlinuz', 'ramdisk.img', 'loaders/undionly.kpxe'])
-    writeFileSync(join(folder, file), file)
-  const subnets = [{ cidr: '192.0.2.0/24', pool: { start: '192.0.2.100', end: '192.0.2.199' } }]
-  const config = {
-    dataDir: 'data',
-    network: { interface: 'eth0', address, subnets },
-    api: { socket: 'api.sock' },
-    boot: { kernel: 'vmlinuz', ramdisk: 'ramdisk.img', loaders: 'loaders' },
-    bmc: { pollSeconds: 0 }
-  }
-  writeFileSync(join(folder, 'seedling.json'), JSON.stringify(config))
-  return folder
-}
-
-type Served = { serves(): Promise<void>; ended: Promise<{ code: number | null; said: string }>; stop(): void }
-
-function serve(t: Test, host: Namespace, folder: string): Served {
-  const child = host.spawn(process.execPath, [MAIN, 'serve', '--config', join(folder, 'seedling.json')])
-  let said = ''
-  for (const stream of [child.stdout, child.stderr])
-    stream?.on('data', (bytes: Buffer) => (said += bytes.toString()))
-  let over = false
-  const ended = new Promise<{ code: number | null; said: string }>((resolve) =>
-    child.once('close', (code) => {
-      over = true
-      resolve({ code, said })
-    })
-  )
-  t.teardown(async () => {
-    child.kill('SIGKILL')
-    await ended
-  })
-  return {
-    ended,
-    async serves() {
-      while (!said.includes('"msg":"serving"')) {
-        if (over) throw new Error(said)
-        await sleep(20)
-      }
-    },
-    stop: () => void child.kill('SIGTERM')
-  }
-}
-
-const seedling = (folder: string, ...args: string[]) =>
-  run(process.execPath, MAIN, ...args, '--config', join(folder, 'seedling.json'))
-const dataOf = (folder: string) => join(folder, 'data')
 
 function enrol(folder: string): void {
   const store = openStore(dataOf(folder))
@@ -126,7 +73,7 @@ t.test(
     const old = serve(t, one, before)
     await old.serves()
     const file = join(root, 'backup')
-    await run(process.execPath, MAIN, 'backup', file, ...secret, '--socket', join(before, 'api.sock'))
+    await ask(before, 'backup', file, ...secret)
     await seedling(after, 'restore', file, '--up-to-date', ...secret)
     const next = serve(t, two, after)
     const { code, said } = await old.ended

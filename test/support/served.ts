@@ -1,0 +1,69 @@
+// Real Seedlings for tests: `seedling serve` as a process in a namespace, on a folder with nothing in it but a configuration.
+
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Test } from 'tap'
+import { run, type Namespace } from './namespace.ts'
+
+const MAIN = join(import.meta.dirname, '../../services/main.ts')
+
+/** A folder that holds a configuration; `data` in it is the state. */
+export function aFolder(root: string, name: string, address: string): string {
+  const folder = join(root, name)
+  mkdirSync(join(folder, 'loaders'), { recursive: true })
+  for (const file of ['vmlinuz', 'ramdisk.img', 'loaders/undionly.kpxe'])
+    writeFileSync(join(folder, file), file)
+  const subnets = [{ cidr: '192.0.2.0/24', pool: { start: '192.0.2.100', end: '192.0.2.199' } }]
+  const config = {
+    dataDir: 'data',
+    network: { interface: 'eth0', address, subnets },
+    api: { socket: 'api.sock' },
+    boot: { kernel: 'vmlinuz', ramdisk: 'ramdisk.img', loaders: 'loaders' },
+    bmc: { pollSeconds: 0 }
+  }
+  writeFileSync(join(folder, 'seedling.json'), JSON.stringify(config))
+  return folder
+}
+
+export type Served = {
+  serves(): Promise<void>
+  ended: Promise<{ code: number | null; said: string }>
+  stop(): void
+}
+
+export function serve(t: Test, host: Namespace, folder: string, env: Record<string, string> = {}): Served {
+  const child = host.spawn(process.execPath, [MAIN, 'serve', '--config', join(folder, 'seedling.json')], env)
+  let said = ''
+  for (const stream of [child.stdout, child.stderr])
+    stream?.on('data', (bytes: Buffer) => (said += bytes.toString()))
+  let over = false
+  const ended = new Promise<{ code: number | null; said: string }>((resolve) =>
+    child.once('close', (code) => {
+      over = true
+      resolve({ code, said })
+    })
+  )
+  t.teardown(async () => {
+    child.kill('SIGKILL')
+    await ended
+  })
+  return {
+    ended,
+    async serves() {
+      while (!said.includes('"msg":"serving"')) {
+        if (over) throw new Error(said)
+        await sleep(20)
+      }
+    },
+    stop: () => void child.kill('SIGTERM')
+  }
+}
+
+/** The command line of one that need not run. Resolves with what it writes; rejects when it fails. */
+export const seedling = (folder: string, ...args: string[]) =>
+  run(process.execPath, MAIN, ...args, '--config', join(folder, 'seedling.json'))
+/** The same, asking one that runs. */
+export const ask = (folder: string, ...args: string[]) =>
+  run(process.execPath, MAIN, ...args, '--socket', join(folder, 'api.sock'))
+export const dataOf = (folder: string) => join(folder, 'data')

@@ -55,7 +55,13 @@ export async function serve(args: string[]): Promise<void> {
   log.info({ config, node: process.version, pid: process.pid }, 'starting')
 
   const systemd = await openSystemd(process.env)
-  const store = openStore(config.dataDir)
+  const store = openStore(config.dataDir, ({ message }) => {
+    log.fatal(
+      { dataDir: config.dataDir, error: message },
+      `the disk with ${config.dataDir} fails: nothing more is answered or acknowledged; ending. Look at the disk (dmesg); the next start checks the state`
+    )
+    process.exit(1)
+  })
   const facts = createFacts(store)
   const apply = createApply(store)
   const now = () => Date.now()

@@ -21,6 +21,10 @@ export type Store = {
 /** The disk is full: nothing was changed, and it may be tried again. */
 export const isFull = (error: unknown): boolean => (error as { code?: string }).code === 'SQLITE_FULL'
 
+/** The disk failed: what is on it of the last commit is not known, and to sync again proves nothing, since the kernel tells of an error once. */
+const isBroken = (error: unknown): boolean =>
+  (error as { code?: string }).code?.startsWith('SQLITE_IOERR') === true
+
 const SEALED = `SELECT 1 FROM node WHERE driver_info LIKE '%"sealed:%' LIMIT 1`
 
 /** What SQLite says of a file that is no database, or no longer one. */
@@ -28,9 +32,10 @@ const DAMAGE = ['SQLITE_CORRUPT', 'SQLITE_NOTADB']
 
 /**
  * Opens (or makes) the state in `dataDir`. AppError `state-locked` when another process has it, `schema-newer` when a newer
- * Seedling wrote it, `state-damaged` when it is not sound: then nothing is served, and never is it begun anew by itself.
+ * Seedling wrote it, `state-damaged` when it is not sound: then nothing is served, and never is it begun anew by itself. `onBroken` is called when
+ * the disk fails later, in a commit that rejects: nothing may be answered from then on.
  */
-export function openStore(dataDir: string): Store {
+export function openStore(dataDir: string, onBroken: (error: Error) => void = () => {}): Store {
   mkdirSync(dataDir, { recursive: true, mode: 0o700 })
   const file = databaseFile(dataDir)
   if (existsSync(restoreMark(dataDir)))
@@ -72,6 +77,7 @@ export function openStore(dataDir: string): Store {
     } catch (error) {
       // What was read within it never was.
       changed()
+      if (isBroken(error)) onBroken(error as Error)
       throw error
     }
   }

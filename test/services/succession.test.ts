@@ -27,6 +27,8 @@ async function twoHosts(t: Test): Promise<[Namespace, Namespace]> {
     await connect([lan, `port${index}`], [host, 'eth0'], MAC)
     await lan.run('ip', 'link', 'set', `port${index}`, 'master', 'switch')
     await host.run('ip', 'address', 'add', `192.0.2.${index + 1}/24`, 'dev', 'eth0')
+    // As systemd/seedling-dhcp-client.socket does.
+    await host.run('sysctl', '-qw', 'net.ipv4.conf.eth0.accept_local=1')
   }
   return [...hosts]
 }
@@ -111,8 +113,11 @@ t.test('one that was off meanwhile notices before it serves', async (t) => {
   await next.ended
 })
 
-t.test('of a VM and its copy, MAC and all, the one that was there first goes on', async (t) => {
-  const { one, two, first, second: copy } = await aPlace(t)
+t.test('of a VM and its copy, MAC and address and all, the one that was there first goes on', async (t) => {
+  const { root, one, two, first } = await aPlace(t)
+  await two.run('ip', 'address', 'flush', 'dev', 'eth0')
+  await two.run('ip', 'address', 'add', '192.0.2.1/24', 'dev', 'eth0')
+  const copy = aFolder(root, 'copy', '192.0.2.1')
   cpSync(dataOf(first), dataOf(copy), { recursive: true })
   const original = serve(t, one, first)
   await original.serves()

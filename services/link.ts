@@ -36,6 +36,20 @@ export function linkMtu(name: string): number | undefined {
   return Number(attribute(name, 'mtu')) || undefined
 }
 
+/**
+ * Whether packets from outside that bear an address of our own are heard (accept_local, ip-sysctl of the kernel's documentation), as those of a Seedling
+ * that was given this one's address do; else the kernel drops them.
+ */
+export function hearsOwnAddress(name: string): boolean {
+  return ['all', name].some((which) => {
+    try {
+      return readFileSync(`/proc/sys/net/ipv4/conf/${which}/accept_local`, 'latin1').trim() === '1'
+    } catch {
+      return false
+    }
+  })
+}
+
 function attribute(name: string, of: string): string | null {
   try {
     return readFileSync(`/sys/class/net/${name}/${of}`, 'latin1').trim()

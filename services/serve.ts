@@ -30,7 +30,7 @@ import { startDhcpService } from './dhcp/service.ts'
 import { startHandoff } from './handoff/engine.ts'
 import { startImages } from './images/images.ts'
 import { openLog } from './log.ts'
-import { linkMac, linkMtu, startLinkWatch } from './link.ts'
+import { hearsOwnAddress, linkMac, linkMtu, startLinkWatch } from './link.ts'
 import { inheritedSockets, listenDatagrams, listenDhcp, listenOptions } from './listen.ts'
 import { loadNative } from './native-sockets.ts'
 import { metadataRoutes } from './metadata/routes.ts'
@@ -92,6 +92,11 @@ export async function serve(args: string[]): Promise<void> {
     }
   })
   const mac = linkMac(link) ?? ''
+  if (!hearsOwnAddress(link))
+    log.warn(
+      { link },
+      `a Seedling with this state and this very address, a copy or a successor, would not be noticed: sysctl net.ipv4.conf.${link}.accept_local=1`
+    )
   // Before the first answer, the first order and the first word to a BMC. Where no machine is enrolled there is nothing to lose.
   if (config.network.dhcp.mode !== 'listen' && facts.nodes().length > 0)
     await succession.look({ interface: link, address }, mac, clientSockets)

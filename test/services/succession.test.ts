@@ -63,6 +63,8 @@ async function aPlace(t: Test) {
   return { root, one, two, first, second: aFolder(root, 'second', '192.0.2.2') }
 }
 
+const DEAF = /would not be noticed: sysctl net\.ipv4\.conf\.eth0\.accept_local=1/
+
 t.setTimeout(180_000)
 
 t.test(
@@ -81,6 +83,7 @@ t.test(
     const { code, said } = await old.ended
     t.equal(code, FENCED_EXIT)
     t.match(said, /out of date: it goes on in the Seedling at 192\.0\.2\.2/)
+    t.notMatch(said, DEAF)
     await next.serves()
 
     const again = await serve(t, one, before).ended
@@ -128,4 +131,13 @@ t.test('of a VM and its copy, MAC and address and all, the one that was there fi
   original.stop()
   t.equal((await original.ended).code, 0)
   t.equal(look(copy).standing.fenced, null)
+})
+
+t.test('a host whose kernel would drop what a copy sends is told of', async (t) => {
+  const { one, first } = await aPlace(t)
+  await one.run('sysctl', '-qw', 'net.ipv4.conf.eth0.accept_local=0')
+  const served = serve(t, one, first)
+  await served.serves()
+  served.stop()
+  t.match((await served.ended).said, DEAF)
 })

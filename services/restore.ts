@@ -161,7 +161,8 @@ function settle(dataDir: string, madeAt: number, upToDate: boolean, now: Date): 
       { madeAt, upToDate },
       now.getTime()
     )
-    const row: Standing = { id: 1, epoch: nextEpoch(facts.standing().epoch, now.getTime()), fenced: null }
+    const before = facts.standing()
+    const row: Standing = { ...before, epoch: nextEpoch(before.epoch, now.getTime()), fenced: null }
     store.commit(() => apply([...changes, { put: 'standing', row }]))
     return cancelled
   } finally {

@@ -98,7 +98,8 @@ export async function serve(args: string[]): Promise<void> {
       `a Seedling with this state and this very address, a copy or a successor, would not be noticed: sysctl net.ipv4.conf.${link}.accept_local=1`
     )
   // Before the first answer, the first order and the first word to a BMC. Where no machine is enrolled there is nothing to lose.
-  if (config.network.dhcp.mode !== 'listen' && facts.nodes().length > 0)
+  const finished = facts.standing().finishedAt !== null
+  if (config.network.dhcp.mode !== 'listen' && !finished && facts.nodes().length > 0)
     await succession.look({ interface: link, address }, mac, clientSockets)
 
   const native = await loadNative()
@@ -177,7 +178,12 @@ export async function serve(args: string[]): Promise<void> {
     away: clock.away,
     wake
   })
-  const handoff = startHandoff({ ...common, asked })
+  // Ports and all: from then on whatever serves next may have them.
+  let landing: Promise<unknown> | null = null
+  const endLanding = () => (landing ??= Promise.all([dhcp.close(), tftp.close()]))
+  // In the turn that opened them, so nothing was heard.
+  if (finished) await endLanding()
+  const handoff = startHandoff({ ...common, asked, onFinish: () => void endLanding() })
   const api = await startApi({
     ...common,
     token,
@@ -219,14 +225,7 @@ export async function serve(args: string[]): Promise<void> {
     systemd.stopping()
     linkWatch.close()
     // Machines first, then what they caused, then what all of them stand on.
-    await Promise.all([
-      dhcp.close(),
-      tftp.close(),
-      boot.close(),
-      api.close(),
-      images.close(),
-      handoff.close()
-    ])
+    await Promise.all([endLanding(), boot.close(), api.close(), images.close(), handoff.close()])
     await recorder.close()
     await consoles.close()
     // An exam may take minutes, and is cut short by its BMC's end.

@@ -70,7 +70,7 @@ export function createSuccession(deps: SuccessionDeps): Succession {
     try {
       store.commit(() =>
         apply([
-          { put: 'standing', row: { id: 1, epoch, fenced: { at, epoch: later, address } } },
+          { put: 'standing', row: { ...facts.standing(), fenced: { at, epoch: later, address } } },
           {
             event: {
               kind: 'fenced',

@@ -66,12 +66,17 @@ export type ApiDeps = {
   }
 }
 
+/** How far the end of all serving is; `finishedAt` in ms, null: not begun. */
+export type HandoffEnding = { finishedAt: number | null; stillAsking: string[]; canSwitchOff: boolean }
+
 /** Giving machines to another owner (services/handoff). */
 export type HandoffAccess = {
   plan(nodes: readonly string[], options: HandoffOptions): HandoffPlan
   check(target: { url: string }, nodes: readonly string[], options: HandoffOptions): Promise<string[]>
   commit(target: { url: string }, nodes: readonly string[], options: HandoffOptions): string[]
   undo(node: string): Promise<void>
+  finish(): HandoffEnding
+  ending(): HandoffEnding
   state(): readonly object[]
   report(): { text: string; signature: string; publicKey: string }
 }

@@ -54,7 +54,8 @@ export function handoffRoutes(app: App, { handoff }: ApiDeps): void {
   app.post('/v1/handoff', { schema: { body: Target } }, async ({ body }, reply) =>
     reply.code(202).send({ nodes: handoff.commit(body.target, body.nodes ?? [], options(body)) })
   )
-  app.get('/v1/handoff', async () => ({ nodes: handoff.state() }))
+  app.get('/v1/handoff', async () => ({ nodes: handoff.state(), ending: handoff.ending() }))
+  app.post('/v1/handoff/finish', async () => ({ ending: handoff.finish() }))
   app.get('/v1/handoff/report', async () => handoff.report())
   app.delete(
     '/v1/handoff/:ident',

@@ -40,12 +40,24 @@ export function healthRoutes(app: App, deps: ApiDeps): void {
       here ? `${link} is up with ${address}` : `${link} is down, or does not have ${address}`
     )
     const intruder = dhcp.intruder()
+    const { finishedAt, stillAsking, canSwitchOff } = handoff.ending()
+    if (finishedAt !== null)
+      check(
+        'handoff-finished',
+        true,
+        `DHCP, TFTP and boot paths are stopped since ${new Date(finishedAt).toISOString()}; ` +
+          (canSwitchOff
+            ? 'nobody asks for metadata: the appliance can be switched off'
+            : `metadata is answered ${stillAsking.length > 0 ? `to ${stillAsking.join(', ')}` : 'until nobody has asked for a few minutes'}`)
+      )
     check(
       'dhcp',
-      intruder === null,
-      intruder === null
-        ? `mode ${config.network.dhcp.mode}, nobody else answers`
-        : `there is ${intruder}; nothing is deployed beside it`
+      finishedAt !== null || intruder === null,
+      finishedAt !== null
+        ? 'stopped: the hand-over is finished'
+        : intruder === null
+          ? `mode ${config.network.dhcp.mode}, nobody else answers`
+          : `there is ${intruder}; nothing is deployed beside it`
     )
     const silent = facts
       .nodes()

@@ -79,6 +79,11 @@ export function nodeRoutes(app: App, deps: ApiDeps): void {
 
   app.post('/v1/nodes', { schema: { body: AnyObject } }, async (request, reply) => {
     const node = store.commit(() => {
+      if (facts.standing().finishedAt !== null)
+        throw new AppError(
+          'wrong-state',
+          'the hand-over is finished: nothing boots from here any more, so no machine can be enrolled'
+        )
       const row = newNode(request.body as Json, randomUUID(), now())
       if (facts.nodeByUuid(row.uuid))
         throw new AppError('name-taken', `A node with uuid ${row.uuid} is enrolled already`)

@@ -58,6 +58,9 @@ export type BootDeps = {
 const FORWARDED =
   /^(forwarded|via|x-forwarded-.*|x-real-ip|(x-|true-|cf-)?(cluster-)?(client|connecting)-ip)$/
 
+/** All routes that are no metadata. */
+const BOOT_PATH = /^\/(boot|grub|images|agent)\//
+
 const MOST_CONNECTIONS = 8192
 /** A machine needs a few; more of them are somebody's mischief or mistake. */
 const MOST_CONNECTIONS_OF_ONE = 32
@@ -113,6 +116,16 @@ export function buildBoot(deps: BootDeps, bodies: Bodies | null = null): Fastify
         code: 'bad-request',
         message: 'requests through a proxy are not answered; ask from the machine itself, without one'
       })
+  })
+  // After the end of a hand-over nothing boots from here; what is installed may read its metadata.
+  app.addHook('onRequest', async (request, reply) => {
+    if (facts.standing().finishedAt === null) return
+    const reads = request.method === 'GET' || request.method === 'HEAD'
+    if (reads && !BOOT_PATH.test(request.routeOptions.url ?? '')) return
+    return reply.code(410).send({
+      code: 'gone',
+      message: 'the hand-over is finished: nothing boots or reports here any more'
+    })
   })
   app.setNotFoundHandler((_request, reply) => {
     reply.code(404).send({ code: 'not-found', message: 'there is nothing at this address' })

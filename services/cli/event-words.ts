@@ -45,7 +45,8 @@ const HANDOFF_STEPS = {
   managed: 'its BMC answers there',
   adopted: 'it is active there',
   done: 'active, valid and protected there',
-  'taken-back': 'taken back, it is ours again'
+  'taken-back': 'taken back, it is ours again',
+  finished: 'nothing but metadata is answered from now on'
 } as const
 
 const reasonOf = (reason: string | null) => (reason ? `: ${reason}` : '')

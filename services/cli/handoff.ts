@@ -70,6 +70,16 @@ export function handoffCommands(program: Command, command: AddCommand): void {
       }
     }
   )
+  command(
+    handoff,
+    'finish',
+    'the last step, not to be undone: stop DHCP, TFTP and boot paths for all',
+    async (client, out) => {
+      const answer = await client.ask('POST', '/v1/handoff/finish')
+      if (out.asJson) return out.json(answer)
+      out.line(endingWords(answer['ending'] as Ending))
+    }
+  )
   command(handoff, 'report', 'what was handed over, signed', async (client, out) => {
     const report = await client.ask('GET', '/v1/handoff/report')
     if (out.asJson) return out.json(report)
@@ -77,6 +87,16 @@ export function handoffCommands(program: Command, command: AddCommand): void {
       `${String(report['text'])}\nsignature (Ed25519) ${String(report['signature'])}\n${String(report['publicKey'])}`
     )
   })
+}
+
+type Ending = { finishedAt: number | null; stillAsking: string[]; canSwitchOff: boolean }
+
+function endingWords({ stillAsking, canSwitchOff }: Ending): string {
+  if (canSwitchOff)
+    return 'Nothing is served here any more, and nobody asks for metadata: the appliance can be switched off.'
+  return stillAsking.length > 0
+    ? `Only metadata is answered here. These still ask for it: ${stillAsking.join(', ')}. Give them another place to ask.`
+    : 'Only metadata is answered here. Whether anybody still asks for it is known in a few minutes: seedling handoff status'
 }
 
 function bodyOf(nodes: string[], options: Options): Json {
@@ -185,4 +205,6 @@ async function status(client: Client, out: Out): Promise<void> {
       ])
     )
   )
+  const ending = answer['ending'] as Ending
+  if (ending.finishedAt !== null) out.line(endingWords(ending))
 }

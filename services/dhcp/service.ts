@@ -73,7 +73,7 @@ export function startDhcpService(deps: DhcpServiceDeps): DhcpService {
     gaveWay: deps.succession.heard,
     sockets: sockets.client,
     tolerate,
-    quiet: mode === 'listen',
+    quiet: mode === 'listen' || facts.standing().finishedAt !== null,
     log,
     now,
     onChange: (status) => tellChange(status),

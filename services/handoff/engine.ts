@@ -47,6 +47,16 @@ export type HandoffDeps = {
   apply: Apply
   log: Logger
   now: () => number
+  /** Ends DHCP and TFTP for good; called when the hand-over is finished. */
+  onFinish: () => void
+}
+
+export type Ending = {
+  /** When serving was stopped, ms; null: it was not. */
+  finishedAt: number | null
+  /** Machines whose instances asked for metadata within the last ten polls. */
+  stillAsking: string[]
+  canSwitchOff: boolean
 }
 
 export type Handoff = ReturnType<typeof startHandoff>
@@ -127,6 +137,8 @@ export function startHandoff(deps: HandoffDeps) {
 
   /** Lets go of the machines and brings them over. AppError `wrong-state` naming every blocker; then nothing was done. */
   function commit(target: HandoffTarget, idents: readonly string[], options: HandoffOptions): string[] {
+    if (facts.standing().finishedAt !== null)
+      throw new AppError('wrong-state', 'the hand-over is finished; there is nothing left to hand over')
     const before = course()
     const onTheirWay = facts.nodes().some(({ handover }) => handover && handover.finishedAt === null)
     if (before && onTheirWay && before.target.url !== target.url)
@@ -270,6 +282,11 @@ export function startHandoff(deps: HandoffDeps) {
   async function undo(ident: string): Promise<void> {
     const node = nodeNamed(ident)
     const way = course()
+    if (facts.standing().finishedAt !== null)
+      throw new AppError(
+        'wrong-state',
+        'the hand-over is finished, and that was its last step; to take machines back, restore a backup from before it'
+      )
     if (!node.handover || !way)
       throw new AppError('wrong-state', `Node ${ident} is ours; there is nothing to take back`)
     const ironic = createIronic(way.target.url, way.target)
@@ -291,6 +308,48 @@ export function startHandoff(deps: HandoffDeps) {
         ])
     })
     wake()
+  }
+
+  /**
+   * The last step: no DHCP, no TFTP and no boot path for anybody, also after a restart; metadata is read for as long as somebody asks. Done twice it is
+   * done once. AppError `wrong-state` naming the machines that are ours, or on their way; then nothing was done.
+   */
+  function finishAll(): Ending {
+    if (facts.standing().finishedAt === null) {
+      const nodes = facts.nodes()
+      const open = nodes.filter(({ handover }) => !handover || handover.finishedAt === null)
+      if (nodes.length === 0)
+        throw new AppError('wrong-state', 'nothing was handed over, so there is nothing to finish')
+      if (open.length > 0)
+        throw new AppError(
+          'wrong-state',
+          `nothing was done: not handed over are ${open.map(({ name, uuid }) => name ?? uuid).join(', ')}; hand them over, or delete them here`
+        )
+      const target = nodes[0]?.handover?.target ?? ''
+      store.commit(() =>
+        apply([
+          { put: 'standing', row: { ...facts.standing(), finishedAt: now() } },
+          told(null, { target, step: 'finished', note: null })
+        ])
+      )
+      log.warn('the hand-over is finished: nothing but metadata is answered from now on')
+    }
+    deps.onFinish()
+    return ending()
+  }
+
+  /** How far the end is. Who asks is known for this run only, so after a start nobody counts as silent for a while. */
+  function ending(): Ending {
+    const stillAsking = state()
+      .filter(({ uuid }) => now() - (deps.asked.get(uuid) ?? -Infinity) < SILENCE_MILLISECONDS)
+      .map(({ name, uuid }) => name ?? uuid)
+    const { finishedAt } = facts.standing()
+    const listening = now() - Math.max(startedAt, finishedAt ?? 0)
+    return {
+      finishedAt,
+      stillAsking,
+      canSwitchOff: finishedAt !== null && stillAsking.length === 0 && listening >= SILENCE_MILLISECONDS
+    }
   }
 
   function state() {
@@ -318,9 +377,7 @@ export function startHandoff(deps: HandoffDeps) {
       `  before  ${before.provisionState}, ${before.power ?? 'power unknown'}, image sha256 ${before.imageSha256 ?? 'unknown'}\n` +
       `  after   ${after ? `${after.provisionState}, ${after.power ?? 'power unknown'}, ${after.deployValid ? 'can be deployed' : 'cannot be deployed'}` : '-'}`
     const done = rows.length > 0 && ours.length === 0 && rows.every(({ finishedAt }) => finishedAt !== null)
-    const stillAsking = rows
-      .filter(({ uuid }) => now() - (deps.asked.get(uuid) ?? -Infinity) < SILENCE_MILLISECONDS)
-      .map(({ name, uuid }) => name ?? uuid)
+    const { finishedAt: stoppedAt, stillAsking, canSwitchOff } = ending()
     const text = [
       `Hand-over by Seedling, ${time(now())}`,
       '',
@@ -333,9 +390,11 @@ export function startHandoff(deps: HandoffDeps) {
         ? 'The hand-over is not complete.'
         : stillAsking.length > 0
           ? `Everything is handed over. These still ask here for their metadata, and get it: ${stillAsking.join(', ')}. Give them another place to ask before the appliance is switched off.`
-          : now() - startedAt < SILENCE_MILLISECONDS
-            ? 'Everything is handed over. Whether anybody still asks for metadata is known in a few minutes.'
-            : 'Everything is handed over, and nobody has asked for metadata for a while: the appliance can be switched off.',
+          : stoppedAt === null
+            ? 'Everything is handed over. What is left is to stop serving here: seedling handoff finish'
+            : !canSwitchOff
+              ? 'Everything is handed over, and only metadata is answered here. Whether anybody still asks for it is known in a few minutes.'
+              : 'Everything is handed over, and nobody has asked for metadata for a while: the appliance can be switched off.',
       ''
     ].join('\n')
     const key = signingKey()
@@ -368,7 +427,7 @@ export function startHandoff(deps: HandoffDeps) {
     if (target) store.commit(() => apply([told(uuid, { target, step, note: null })]))
   }
 
-  function told(nodeUuid: string, detail: EventDetail['handoff']): Change {
+  function told(nodeUuid: string | null, detail: EventDetail['handoff']): Change {
     return { event: { kind: 'handoff', at: now(), nodeUuid, orderId: null, subject: detail.step, detail } }
   }
 
@@ -389,6 +448,8 @@ export function startHandoff(deps: HandoffDeps) {
     check,
     commit,
     undo,
+    finish: finishAll,
+    ending,
     state,
     report,
     async close(): Promise<void> {

@@ -175,5 +175,8 @@ export const MIGRATIONS: readonly string[] = [
     epoch INTEGER NOT NULL,
     fenced TEXT
   ) STRICT;
+  `,
+  `
+  ALTER TABLE standing ADD COLUMN finished_at INTEGER;
   `
 ]

@@ -69,7 +69,7 @@ export type EventDetail = {
   /** `step`: what was just reached. */
   handoff: {
     target: string
-    step: 'let-go' | 'created' | 'managed' | 'adopted' | 'done' | 'taken-back'
+    step: 'let-go' | 'created' | 'managed' | 'adopted' | 'done' | 'taken-back' | 'finished'
     note: string | null
   }
   /** A later Seedling with our state was seen on the link, at that address. */

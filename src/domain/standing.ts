@@ -8,9 +8,11 @@ export type Standing = {
   epoch: number
   /** The later Seedling that was seen on our link. This one serves nothing from then on, until `seedling unfence`. */
   fenced: { at: number; epoch: number; address: string } | null
+  /** When the hand-over was finished, ms: from then on only metadata is answered. */
+  finishedAt: number | null
 }
 
-export const FIRST_STANDING: Standing = { id: 1, epoch: 0, fenced: null }
+export const FIRST_STANDING: Standing = { id: 1, epoch: 0, fenced: null, finishedAt: null }
 
 /** Exit code of a Seedling that is fenced (sysexits.h: EX_CONFIG); systemd does not start it again. */
 export const FENCED_EXIT = 78

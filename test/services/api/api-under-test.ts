@@ -153,7 +153,8 @@ export function someDeps(given: Parameters<typeof aConfig>[1] = {}) {
       facts,
       apply,
       log: pino({ level: 'silent' }),
-      now: Date.now
+      now: Date.now,
+      onFinish: () => undefined
     }),
     backups: createBackups({ store, facts, dataDir: config.dataDir, configFile: null, now: Date.now })
   }

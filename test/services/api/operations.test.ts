@@ -117,3 +117,46 @@ t.test('a machine that is handed over is left alone by every verb', async (t) =>
     t.match(answer.body, /handed over to http:\/\/ironic\.example/)
   }
 })
+
+t.test('the hand-over is finished when every machine is gone, and that is its last step', async (t) => {
+  const { deps, remove } = someDeps()
+  t.teardown(remove)
+  const app = buildApi(deps)
+  const ask = async (method: 'GET' | 'POST' | 'DELETE', url: string, payload?: object) =>
+    app.inject({ method, url, ...(payload ? { payload } : {}) })
+  const finish = () => ask('POST', '/v1/handoff/finish')
+  t.match((await finish()).body, /nothing was handed over/)
+  const handover = {
+    target: 'http://ironic.example',
+    startedAt: 1,
+    finishedAt: null,
+    trouble: null,
+    before: { power: 'power on', provisionState: 'active', imageSha256: null },
+    after: null
+  }
+  const put = (finishedAt: number | null) =>
+    deps.store.commit(() =>
+      deps.apply([{ put: 'node', row: aNode({ state: 'active', handover: { ...handover, finishedAt } }) }])
+    )
+  put(null)
+  const early = await finish()
+  t.equal(early.statusCode, 400)
+  t.match(early.body, /not handed over are/)
+  t.equal(deps.facts.standing().finishedAt, null, 'on its way is not gone')
+  put(2)
+  const done = (await finish()).json<{ ending: { finishedAt: number; canSwitchOff: boolean } }>()
+  t.type(done.ending.finishedAt, 'number')
+  t.equal(done.ending.canSwitchOff, false, 'nobody knows yet who still asks')
+  t.same((await finish()).json(), done, 'twice is once')
+  t.match((await ask('GET', '/v1/health')).body, /DHCP, TFTP and boot paths are stopped since/)
+  t.match((await ask('GET', '/v1/handoff/report')).body, /only metadata is answered here/)
+  const node = deps.facts.nodes()[0]!
+  for (const refused of [
+    await ask('DELETE', `/v1/handoff/${node.uuid}`),
+    await ask('POST', '/v1/handoff', { target: { url: 'http://ironic.example' } }),
+    await ask('POST', '/v1/nodes', { name: 'late', driver: 'ipmi' })
+  ]) {
+    t.equal(refused.statusCode, 400)
+    t.match(refused.body, /hand-over is finished/)
+  }
+})

@@ -97,7 +97,8 @@ async function aRack(t: Test, count: number) {
       facts,
       apply,
       log: pino({ level: 'silent' }),
-      now: Date.now
+      now: Date.now,
+      onFinish: () => undefined
     })
   return { facts, bmcs, start, config }
 }

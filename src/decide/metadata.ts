@@ -50,8 +50,9 @@ function admit(facts: MetadataFacts, token?: string): MetadataVerdict {
   if (!node || !port) return { serve: false, refusal: 'stranger', reason: 'not enrolled' }
   if (token !== undefined && instance?.token !== token)
     return { serve: false, refusal: 'superseded', reason: 'this instance is no more' }
-  const plan = bootPlan(facts)
-  if (plan.boot !== 'local-disk') return { serve: false, refusal: 'not-now', reason: plan.reason }
+  // What was handed over runs from its own disk, and asks here until it has another place to ask.
+  const plan = node.handover ? null : bootPlan(facts)
+  if (plan && plan.boot !== 'local-disk') return { serve: false, refusal: 'not-now', reason: plan.reason }
   if (!instance) return { serve: false, refusal: 'not-now', reason: 'nothing was deployed here' }
   return { serve: true, instance, node, port, changes: [] }
 }

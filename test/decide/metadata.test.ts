@@ -46,6 +46,21 @@ t.test('the first read after the image was written is the sign of life', async (
   )
 })
 
+t.test('a machine that was handed over still reads its metadata', async (t) => {
+  const handover = {
+    target: 'http://ironic.example',
+    startedAt: NOW,
+    finishedAt: NOW,
+    trouble: null,
+    before: { power: null, provisionState: 'active', imageSha256: null },
+    after: null
+  }
+  const gone = { ...ACTIVE, node: aNode({ state: 'active', handover }) }
+  t.match(ask(gone), { serve: true })
+  t.match(ask({ ...gone, instance: null }), { serve: false, refusal: 'not-now' })
+  t.match(ask(gone, { token: 'c'.repeat(64) }), { serve: false, refusal: 'superseded' })
+})
+
 const REFUSED: Record<string, { facts: MetadataFacts; token?: string; refusal: string }> = {
   'a stranger': {
     facts: { port: null, node: null, order: null, image: null, instance: null },

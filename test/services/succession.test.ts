@@ -104,7 +104,9 @@ t.test('one that was off meanwhile notices before it serves', async (t) => {
   const { one, two, first: before, second: after } = await aPlace(t)
   cpSync(dataOf(before), dataOf(after), { recursive: true })
   const store = openStore(dataOf(after))
-  store.commit(() => createApply(store)([{ put: 'standing', row: { id: 1, epoch: 1, fenced: null, finishedAt: null } }]))
+  store.commit(() =>
+    createApply(store)([{ put: 'standing', row: { id: 1, epoch: 1, fenced: null, finishedAt: null } }])
+  )
   store.close()
   const next = serve(t, two, after)
   await next.serves()

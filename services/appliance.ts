@@ -113,9 +113,9 @@ async function linksUp(): Promise<HostLink[]> {
 /** Who answers DHCP on a link: one question under an address of our own, and the answers of a few seconds. */
 async function otherServers(link: HostLink): Promise<string[]> {
   if (link.name === LAN) return []
-  const { pino } = await import('pino')
   const { startDhcpWatch } = await import('./dhcp/watch.ts')
   const { listenDhcp } = await import('./listen.ts')
+  const { openLog } = await import('./log.ts')
   const where = { interface: link.name, address: ASKING }
   run('ip', 'address', 'add', `${ASKING}/32`, 'dev', link.name)
   try {
@@ -130,7 +130,7 @@ async function otherServers(link: HostLink): Promise<string[]> {
       quiet: false,
       onChange: () => {},
       answer: () => {},
-      log: pino({ level: 'silent' }),
+      log: openLog('silent'),
       now: () => Date.now()
     })
     await sleep(LISTEN_MILLISECONDS)

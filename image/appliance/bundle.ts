@@ -58,6 +58,12 @@ const { metafile } = await build({
   logLevel: 'warning'
 })
 
+// Of a package of the older kind, bundled, import() gives no names.
+for (const [path, { imports }] of Object.entries(metafile.inputs))
+  for (const { kind, path: to } of imports)
+    if (kind === 'dynamic-import' && to.startsWith('node_modules/') && path.startsWith('services/'))
+      throw new Error(`${path}: import() of ${to}; import it with import, in a module that is loaded so`)
+
 const packages = new Set(
   Object.keys(metafile.inputs).flatMap(
     (path) => /^(.*node_modules\/(?:@[^/]+\/)?[^/]+)\//.exec(path)?.[1] ?? []

@@ -1,5 +1,5 @@
 // The first settings of the appliance, in a virtual machine each: from a NoCloud disc, from a config-drive, from kernel arguments typed in its
-// boot menu, and from its dialogue on the serial port. Without a rack: its cards have a cable, and nothing at the other end.
+// boot menu, and from its dialogue on the serial port. Without a rack.
 // Takes some 5 minutes.
 
 import { spawn, spawnSync } from 'node:child_process'
@@ -52,10 +52,15 @@ async function powerOn(t: Test, ...more: string[]) {
     ...['-nodefaults', '-no-user-config', '-display', 'none', '-machine', 'q35,graphics=off'],
     ...['-cpu', 'qemu64,svm=off', '-accel', 'tcg,tb-size=256', '-smp', '2', '-m', '1024'],
     ...['-drive', `if=virtio,format=qcow2,file=${at('disk')},cache=unsafe`, '-device', 'virtio-rng-pci'],
-    ...[LAN, OTHER].flatMap((mac, index) => [
-      ...['-netdev', `hubport,id=card${index},hubid=${index}`],
-      ...['-device', `virtio-net-pci,netdev=card${index},mac=${mac},romfile=`]
-    ]),
+    // Nobody is at the other end of the LAN; on the other link QEMU answers DHCP.
+    ...[
+      '-netdev',
+      'socket,id=lan,udp=127.0.0.1:9,localaddr=127.0.0.1:0',
+      '-netdev',
+      'user,id=other,restrict=on'
+    ],
+    ...['-device', `virtio-net-pci,netdev=lan,mac=${LAN},romfile=`],
+    ...['-device', `virtio-net-pci,netdev=other,mac=${OTHER},romfile=`],
     ...['-chardev', `socket,id=serial,path=${at('serial')},server=on,wait=on`, '-serial', 'chardev:serial'],
     ...more
   ])
@@ -92,11 +97,12 @@ async function openSerial(path: string) {
         await sleep(100)
       }
     },
-    /** As fast as a person: a serial port that is polled loses what comes at once. */
+    /** Key by key, each when what the one before shows is there: GRUB loses keys while it draws. */
     async type(keys: string): Promise<void> {
       for (const key of keys) {
+        const before = heard.length
         serial.write(key, 'latin1')
-        await sleep(30)
+        for (let shown = -1; shown !== heard.length || shown === before; await sleep(80)) shown = heard.length
       }
     }
   }
@@ -166,6 +172,7 @@ t.test('the dialogue', async (t) => {
     await serial.type(`${text}\r`)
   }
   t.ok(await serial.hear(new RegExp(`eth0 +${LAN} +no DHCP server answers`)), 'cards, and who answers there')
+  t.ok(await serial.hear(new RegExp(`eth1 +${OTHER} +10\\.0\\.2\\.2\\s`)), 'which is QEMU, there')
   await answer(/Which one is on the machines' LAN \[1\]: /, '')
   await answer(/Mode: server, listen or proxy \[server\]: /, '')
   await answer(/Seedling's own address there \[192\.0\.2\.1\/24\]: /, '192.0.2.300/24')

@@ -208,6 +208,11 @@ export function startDhcp(deps: DhcpDeps): DhcpServer {
       setImmediate(serve)
       return
     }
+    answer()
+  }
+
+  /** Decides and answers what was read. */
+  function answer(): void {
     const started = performance.now()
     const arrived = [...enrolled, ...strangers]
     enrolled = []
@@ -374,9 +379,13 @@ export function startDhcp(deps: DhcpDeps): DhcpServer {
     counters,
     strangersShare: shield.share,
     async close() {
+      // What was read is in no socket any more, where who comes next would find it.
+      answer()
       closed = true
       clearInterval(telling)
       shield.close()
+      // Answers leave a tick after `send`, and a socket that is closed by then sends nothing.
+      await new Promise<void>((sent) => process.nextTick(sent))
       await Promise.all([...all].map((socket) => new Promise<void>((done) => socket.close(() => done()))))
     }
   }

@@ -67,7 +67,6 @@ const dhcp = startDhcp({
   sockets: { ...(await listenDhcp(serve.link, inherited)), proxy },
   wake: (nodeUuid) => log.info({ nodeUuid }, 'wake')
 })
-log.info('listening')
 process.on('SIGUSR2', () => log.info({ leases: facts.leases() }, 'leases'))
 process.on('SIGTERM', () => {
   void dhcp.close().then(() => {
@@ -77,6 +76,8 @@ process.on('SIGTERM', () => {
     store.close()
   })
 })
+
+log.info('listening')
 
 /** Keeps a transaction open around those of the store, which so become parts of it. */
 function commitLate({ db }: Store): void {

@@ -169,6 +169,20 @@ t.test('a flood of forged packets does not crowd out an enrolled machine', async
   t.ok(received < 10_000, `${received} of 20,100 packets were let in`)
 })
 
+t.test('what was read when it is told to end is answered', async (t) => {
+  const { lan, server } = await aRoom(t)
+  const discover = recordedBytes('ovmf-pxe-discover')
+  macToBytes(MAC).copy(discover, 28)
+  // It finds the packets and the signal at once.
+  process.kill(server.pid, 'SIGSTOP')
+  await flood(lan, Array<Buffer>(20).fill(discover))
+  const ended = server.stop()
+  process.kill(server.pid, 'SIGCONT')
+  const { received, answered } = await ended
+  t.ok(received > 0, `${received} were read`)
+  t.equal(answered, received)
+})
+
 /** Runs dhclient until it has a lease, and ends it. It keeps its leases by `name`. */
 async function dhclient(where: Namespace, name: string, leases?: string): Promise<void> {
   const [leaseFile, pidFile] = [join(folder, `${name}.leases`), join(folder, `${name}.pid`)]

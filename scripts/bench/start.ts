@@ -1,6 +1,6 @@
 // How soon Seedling serves after its start, with 1,000 machines and 10,000 leases in its state.
 //
-//   scripts/bench/start [TIMES]       default 5; needs root and iproute2
+//   scripts/bench/start [TIMES [MAIN]]     default 5 and services/main.ts, or main.js of a bundle; needs root and iproute2
 //
 // Each time the process is killed and started again; the clock begins when it is spawned. A machine that is enrolled sends a DISCOVER
 // every 20 ms from another namespace. The first row is a start after a long absence, where Seedling first looks for other
@@ -28,7 +28,7 @@ const MACHINES = 1000
 const LEASES = 10_000
 const FIRST = parseIp('10.9.1.0') as number
 const SERVER = '10.9.0.1'
-const main = join(import.meta.dirname, '../../services/main.ts')
+const main = process.argv[3] ?? join(import.meta.dirname, '../../services/main.ts')
 
 /** In the machine's namespace: asks until it is answered. */
 async function askForOffer(): Promise<void> {

@@ -1,0 +1,172 @@
+// The state moves to another host while two machines are being deployed: a backup of the running Seedling, restored on a host that takes
+// over its address. Both machines finish, and nobody is answered twice, whether the old Seedling was killed or still runs.
+
+import { spawnSync } from 'node:child_process'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { readCapture, startCapture, stopCapture, type Packet } from '../../scripts/lab/capture.ts'
+import { enrol, followToActive, nodeState, order } from '../../scripts/lab/deploy.ts'
+import { findRack, putUp, root, takeDown, until } from '../../scripts/lab/lab.ts'
+import { defaults, type RackPlan } from '../../scripts/lab/plan.ts'
+import { inNamespace, run } from '../../scripts/lab/process.ts'
+import { api, seedConfig, seedling, seedPid, startSeed, stopSeed } from '../../scripts/lab/seed.ts'
+import { METADATA_ADDRESS } from '../../src/decide/dhcp-reply.ts'
+import type { StoredEvent } from '../../src/domain/event.ts'
+import { decodeDhcp } from '../../src/wire/dhcp.ts'
+import { checkLan } from './boot-path.ts'
+import { buildAll } from './build.ts'
+
+const NAME = 'move'
+const IMAGE = { name: 'tiny', file: join(root, '.cache/image/instance/tiny.qcow2') }
+const NEXT = `seedling-${NAME}-next`
+const BOOT = { patienceMs: 600_000, everyMs: 250 }
+
+t.setTimeout(3_600_000)
+buildAll(IMAGE.name)
+
+const ip = (line: string) => run(['ip', ...line.split(' ')])
+const events = async (rack: RackPlan) =>
+  (await api<{ events: StoredEvent[] }>(rack, 'GET', '/v1/events?limit=1000')).events
+
+/** Another host for Seedling, with the address of the first on the machines' LAN, and one of its own on the BMCs' network. */
+function addHost(rack: RackPlan): RackPlan {
+  const { seed, lan, bmcs } = rack
+  const at = (file: string) => join(rack.dir, file)
+  const namespace = NEXT
+  ip(`netns add ${namespace}`)
+  ip(`-n ${namespace} link set lo up`)
+  ip(`-n ${namespace} address add ${seed.management.address}/32 dev lo`)
+  const plug = (link: string, where: string, port: string, bridge: string, address: string) => {
+    ip(`-n ${namespace} link add ${link} type veth peer name ${port} netns ${where}`)
+    ip(`-n ${where} link set ${port} master ${bridge} up`)
+    ip(`-n ${namespace} address add ${address}/24 dev ${link}`)
+    ip(`-n ${namespace} link set ${link} up`)
+  }
+  // The first host's cable ends at the BMCs themselves: a switch takes its place.
+  ip(`-n ${bmcs.namespace} link add switch type bridge`)
+  ip(`-n ${bmcs.namespace} address flush dev ${bmcs.link}`)
+  for (const { bmc } of rack.machines)
+    ip(`-n ${bmcs.namespace} address add ${bmc.address}/${bmcs.prefix} dev switch`)
+  ip(`-n ${bmcs.namespace} link set ${bmcs.link} master switch`)
+  ip(`-n ${bmcs.namespace} link set switch up`)
+  plug(seed.bmc.link, bmcs.namespace, 'next', 'switch', '198.18.0.3')
+  plug(seed.lan.link, lan.namespace, 'next', lan.bridge, seed.lan.address)
+  ip(`-n ${namespace} address add ${METADATA_ADDRESS}/32 dev ${seed.lan.link}`)
+  hearOwnAddress(namespace, seed.lan.link)
+  return {
+    ...rack,
+    seed: {
+      ...seed,
+      namespace,
+      config: at('next.json'),
+      dataDir: at('next-data'),
+      log: at('next.log'),
+      pidFile: at('next.pid'),
+      apiSocket: at('next.sock')
+    }
+  }
+}
+
+/** As systemd/seedling-dhcp-client.socket does. */
+const hearOwnAddress = (namespace: string, link: string) =>
+  run(inNamespace(namespace, ['sysctl', '-qw', `net.ipv4.conf.${link}.accept_local=1`]))
+
+const macOf = ({ namespace, lan }: RackPlan['seed']) =>
+  run(inNamespace(namespace, ['cat', `/sys/class/net/${lan.link}/address`])).trim()
+
+/** What Seedling itself, not the kernel of its host, said to the machines. */
+const answersFrom = (packets: readonly Packet[], mac: string, port: number) =>
+  packets.filter(({ from, payload }) => from.mac === mac && from.port === port && payload.length > 0)
+
+/** The kind and the exchange of a DHCP answer to a machine. */
+function exchangeOf({ payload }: Packet): string {
+  const { chaddr, xid, options } = decodeDhcp(payload)
+  return `${chaddr} ${xid} ${options.messageType}`
+}
+
+for (const old of ['killed', 'still running'] as const)
+  t.test(`the old one is ${old}`, async (t) => {
+    const left = findRack(NAME)
+    if (left) await takeDown(left)
+    // A run that was cut off may have left it.
+    spawnSync('ip', ['netns', 'delete', NEXT])
+    const rack = await putUp({ ...defaults, name: NAME, diskGiB: 1 })
+    t.teardown(() => takeDown(rack))
+    hearOwnAddress(rack.seed.namespace, rack.seed.lan.link)
+    const names = rack.machines.map(({ name }) => name)
+    await startSeed(rack)
+    await enrol(rack, IMAGE)
+    await startCapture(rack)
+    await order(rack, names, IMAGE)
+    await until(
+      async () =>
+        (await events(rack)).some(({ kind, detail }) => kind === 'write-progress' && detail.done > 0),
+      'no machine came to write',
+      BOOT
+    )
+
+    const passphrase = join(rack.dir, 'passphrase')
+    writeFileSync(passphrase, 'correct horse battery', { mode: 0o600 })
+    const file = join(rack.dir, 'seedling.bak')
+    const began = Date.now()
+    await seedling(rack, 'backup', file, '--images', '--passphrase-file', passphrase)
+    if (old === 'killed') {
+      await stopSeed(rack, 'SIGKILL')
+      ip(`-n ${rack.seed.namespace} link set ${rack.seed.lan.link} down`)
+    }
+    const next = addHost(rack)
+    t.teardown(() => dropHost(next))
+    writeFileSync(next.seed.config, JSON.stringify(seedConfig(next)))
+    const restored = ['--config', next.seed.config, '--up-to-date', '--passphrase-file', passphrase]
+    await seedling(next, 'restore', file, ...restored)
+    await startSeed(next)
+    t.comment(`${Date.now() - began} ms from the backup until the restored one serves`)
+
+    if (old === 'still running') {
+      await until(() => seedPid(rack) === undefined, 'the old one goes on', { patienceMs: 60_000 })
+      t.match(readFileSync(rack.seed.log, 'utf8'), /this state is out of date/)
+      // It has ended. Its host still answers for the address that both have, until somebody takes it off the LAN.
+      ip(`-n ${rack.seed.namespace} link set ${rack.seed.lan.link} down`)
+    }
+    await followToActive(next, names)
+    for (const name of names)
+      t.match(await nodeState(next, name), { provision_state: 'active', last_error: null })
+    t.same(
+      (await events(next)).filter(({ kind }) => kind === 'attempt-started'),
+      [],
+      'each machine needed one attempt'
+    )
+    await stopCapture(rack)
+    const packets = readCapture(rack.capture.pcap)
+    checkLan(t, rack, packets)
+    checkAnswers(t, packets, macOf(rack.seed), macOf(next.seed), names.length)
+  })
+
+/** Asserts that nobody was answered by both, and that the old one said nothing any more when the new one began to. */
+function checkAnswers(t: Test, packets: readonly Packet[], before: string, after: string, machines: number) {
+  const dhcp = [before, after].map((mac) =>
+    // Neither answers a machine when it answers the other's question who it is.
+    answersFrom(packets, mac, 67).filter(({ payload }) => decodeDhcp(payload).yiaddr !== '0.0.0.0')
+  ) as [Packet[], Packet[]]
+  const http = [before, after].map((mac) => answersFrom(packets, mac, 80)) as [Packet[], Packet[]]
+  t.ok(dhcp[0].length >= machines && http[0].length > 0, 'the old one answered')
+  t.ok(http[1].length > 0, 'the new one answered')
+  const exchanges = new Set(dhcp[0].map(exchangeOf))
+  t.same(
+    dhcp[1].map(exchangeOf).filter((exchange) => exchanges.has(exchange)),
+    [],
+    'no DHCP exchange had answers of both'
+  )
+  const first = Math.min(...[...dhcp[1], ...http[1]].map(({ at }) => at))
+  t.same(
+    [...dhcp[0], ...http[0]].filter(({ at }) => at >= first).map(({ at }) => at - first),
+    [],
+    'the old one answered nothing after the new one'
+  )
+}
+
+async function dropHost(next: RackPlan): Promise<void> {
+  await stopSeed(next)
+  ip(`netns delete ${next.seed.namespace}`)
+}

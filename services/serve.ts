@@ -85,7 +85,7 @@ export async function serve(args: string[]): Promise<void> {
   const tftpSocket = await listenDatagrams('tftp', { address, port: TFTP_PORT }, inherited)
 
   const succession = createSuccession({
-    ...{ store, facts, apply, log, now, run: randomBytes(8).readBigUInt64BE() },
+    ...{ store, facts, apply, log, now, address, run: randomBytes(8).readBigUInt64BE() },
     onEnd(error) {
       log.fatal(error.detail, error.message)
       process.exit(error.code === 'fenced' ? FENCED_EXIT : 1)

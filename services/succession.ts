@@ -32,6 +32,8 @@ export type SuccessionDeps = {
   apply: Apply
   log: Logger
   now: () => number
+  /** Ours on the link. */
+  address: Ip
   /** Eight random bytes. */
   run: bigint
   /** Called once, when we are to give way. */
@@ -44,9 +46,9 @@ const LAST_ANSWER_MILLISECONDS = 400
 
 /** AppError `fenced` where this state was found out of date in an earlier run. */
 export function createSuccession(deps: SuccessionDeps): Succession {
-  const { store, facts, apply, now } = deps
+  const { store, facts, apply, now, address: own } = deps
   const { epoch, fenced } = facts.standing()
-  if (fenced) throw isFenced(fenced.address, fenced.epoch)
+  if (fenced) throw isFenced(fenced, own)
   const key = store.sealer.derive('succession')
   const ours: Run = { epoch, startedAt: now(), run: deps.run }
   const mark = makeMark(key, ours)
@@ -59,7 +61,7 @@ export function createSuccession(deps: SuccessionDeps): Succession {
     const address = message.options.serverId ?? from
     if (theirs && is === 'successor') {
       fence(address, theirs.epoch)
-      return { junior: false, error: isFenced(address, theirs.epoch) }
+      return { junior: false, error: isFenced({ address, epoch: theirs.epoch }, own) }
     }
     if (is === 'elder') return { junior: false, error: isCopy(address) }
     return { junior: is === 'junior', error: null }
@@ -137,11 +139,13 @@ function decoded(bytes: Buffer): DhcpMessage | null {
   }
 }
 
-function isFenced(address: string, epoch: number): AppError {
+function isFenced({ address, epoch }: { address: string; epoch: number }, own: Ip): AppError {
+  // Ended as we are, our kernel still answers ARP, and machines may talk to it instead of the other one.
+  const both = address === own ? `Both hosts have that address: take it, or this host, off the LAN. ` : ''
   return new AppError(
     'fenced',
     `this state is out of date: it goes on in the Seedling at ${address}, where it was restored at ${new Date(epoch).toISOString()}. ` +
-      'This one serves nothing. If that one is gone for good: seedling unfence --config FILE',
+      `This one serves nothing. ${both}If that one is gone for good: seedling unfence --config FILE`,
     { address, epoch }
   )
 }

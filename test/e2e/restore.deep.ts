@@ -125,8 +125,11 @@ for (const old of ['killed', 'still running'] as const)
 
     if (old === 'still running') {
       await until(() => seedPid(rack) === undefined, 'the old one goes on', { patienceMs: 60_000 })
-      t.match(readFileSync(rack.seed.log, 'utf8'), /this state is out of date/)
-      // It has ended. Its host still answers for the address that both have, until somebody takes it off the LAN.
+      t.match(
+        readFileSync(rack.seed.log, 'utf8'),
+        /this state is out of date.*Both hosts have that address: take it, or this host, off the LAN/
+      )
+      // As it says: it has ended, but its kernel still answers for the address.
       ip(`-n ${rack.seed.namespace} link set ${rack.seed.lan.link} down`)
     }
     await followToActive(next, names)

@@ -84,6 +84,7 @@ t.test(
     t.equal(code, FENCED_EXIT)
     t.match(said, /out of date: it goes on in the Seedling at 192\.0\.2\.2/)
     t.notMatch(said, DEAF)
+    t.notMatch(said, /Both hosts have that address/)
     await next.serves()
 
     const again = await serve(t, one, before).ended

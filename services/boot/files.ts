@@ -174,7 +174,7 @@ export function createSender(
     }
     active++
     try {
-      const socket = descriptor(raw)
+      const socket = await descriptor(raw)
       if ('bytes' in content)
         await pour(content.bytes.subarray(what.start, what.start + what.length), raw, limits)
       else if (bodies && socket >= 0)
@@ -194,8 +194,12 @@ export function createSender(
   }
 }
 
-/** The number of a reply's connection; -1: it has none. Node does not say it openly. */
-function descriptor(raw: ServerResponse): number {
+/**
+ * The number of a reply's connection, once it is this reply's turn: the answer before it may not be over when its request has come. -1: it has none.
+ * Node does not say it openly.
+ */
+async function descriptor(raw: ServerResponse): Promise<number> {
+  if (!raw.socket && !raw.destroyed) await Promise.race([once(raw, 'socket'), once(raw, 'close')])
   return (raw.socket as { _handle?: { fd?: number } | null } | null)?._handle?.fd ?? -1
 }
 

@@ -53,7 +53,7 @@ const boot = await startBoot({
   routes: [],
   listen: { host: serve.address, port: serve.port }
 })
-const delay = monitorEventLoopDelay({ resolution: 2 })
+const delay = monitorEventLoopDelay({ resolution: 20 })
 delay.enable()
 const hashes = bootFileHashes(files).x86_64!
 const paths = {

@@ -80,18 +80,18 @@ export function createFacts(store: Store) {
   const allLeases = many<Lease>('SELECT * FROM lease ORDER BY ip')
   const standing = one<Standing>('SELECT * FROM standing WHERE id = 1')
   const clockMark = one<ClockMark>('SELECT * FROM clock WHERE id = 1')
-  const reservedIps = db.prepare('SELECT reserved_ip AS ip FROM port WHERE reserved_ip IS NOT NULL').pluck()
+  const reservedIps = db.prepare('SELECT reserved_ip, address FROM port WHERE reserved_ip IS NOT NULL').raw()
   const enrolledMacs = db.prepare('SELECT address FROM port').pluck()
   /** What every packet asks, read once and kept until a row of it changes. */
-  type Remembered = { version: number; macs: Set<Mac>; ips: Set<Ip>; machines: Map<Mac, MachineFacts> }
-  let memory: Remembered = { version: -1, macs: new Set(), ips: new Set(), machines: new Map() }
+  type Remembered = { version: number; macs: Set<Mac>; ips: Map<Ip, Mac>; machines: Map<Mac, MachineFacts> }
+  let memory: Remembered = { version: -1, macs: new Set(), ips: new Map(), machines: new Map() }
   function remembered(): Remembered {
     const version = store.version()
     if (memory.version !== version)
       memory = {
         version,
         macs: new Set(enrolledMacs.all() as Mac[]),
-        ips: new Set(reservedIps.all() as Ip[]),
+        ips: new Map(reservedIps.all() as [Ip, Mac][]),
         machines: new Map()
       }
     return memory
@@ -113,19 +113,22 @@ export function createFacts(store: Store) {
     return { port, node, order, instance, image: instance ? imageById(instance.imageId) : null }
   }
 
+  /** Kept in memory, and so the same object for all who ask until a row of it changes. */
+  const machineByMac = (mac: Mac | undefined): MachineFacts => {
+    const { macs, machines } = remembered()
+    if (mac === undefined || !macs.has(mac)) return machineOf(null)
+    let machine = machines.get(mac)
+    if (!machine) {
+      machine = machineOf(portByMac(mac))
+      machines.set(mac, machine)
+    }
+    return machine
+  }
+
   return {
-    /** Kept in memory, and so the same object for all who ask until a row of it changes. */
-    machineByMac(mac: Mac): MachineFacts {
-      const { macs, machines } = remembered()
-      let machine = machines.get(mac)
-      if (!machine) {
-        machine = machineOf(macs.has(mac) ? portByMac(mac) : null)
-        if (machine.port) machines.set(mac, machine)
-      }
-      return machine
-    },
-    /** By reserved address, as the metadata service needs it. */
-    machineByIp: (ip: Ip): MachineFacts => machineOf(portByIp(ip)),
+    machineByMac: (mac: Mac) => machineByMac(mac),
+    /** By reserved address; the same objects. */
+    machineByIp: (ip: Ip) => machineByMac(remembered().ips.get(ip)),
     /** The boot loader that last worked for a machine of this hardware model; null: none is known. */
     loaderOfModel: (model: string | null) =>
       model === null ? null : ((loaderOfModel.get(model) as string | undefined) ?? null),
@@ -172,7 +175,7 @@ export function createFacts(store: Store) {
     /** The lowest address of the pool that nobody has reserved or holds a lease on; null when the pool is used up. `leaseNow` in ms on the lease clock. */
     freeAddress({ pool }: Pick<Subnet, 'pool'>, leaseNow: number): Ip | null {
       if (pool === null) return null
-      const taken = new Set([...(reservedIps.all() as Ip[]), ...(leasedIps.all(leaseNow) as Ip[])])
+      const taken = new Set([...remembered().ips.keys(), ...(leasedIps.all(leaseNow) as Ip[])])
       const end = parseIp(pool.end) ?? 0
       for (let value = parseIp(pool.start) ?? 1; value <= end; value++) {
         const ip = formatIp(value)

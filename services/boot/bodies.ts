@@ -40,13 +40,14 @@ export async function startBodies(): Promise<Bodies | null> {
   const fcntl = koffi.load('libc.so.6').func('int fcntl(int, int, ...)')
   const count = Math.min(availableParallelism(), MOST_THREADS)
   const threads = await Promise.all(Array.from({ length: count }, () => startThread()))
-  let turn = 0
   return {
     async send(connection, piece, limits, gone) {
       // The thread's own, so that it never writes to a connection that has got the number of one that was closed.
       const socket = fcntl(connection, F_DUPFD_CLOEXEC, 'int', 0) as number
       if (socket < 0) throw new Error(`no descriptor for a body (errno ${koffi.errno()})`)
-      await threads[turn++ % threads.length]?.send(socket, piece, limits, gone)
+      // The one with the fewest, and of equals always the same: a machine that loads alone stays with a thread that is awake.
+      const thread = threads.reduce((least, one) => (one.underway() < least.underway() ? one : least))
+      await thread.send(socket, piece, limits, gone)
     },
     close: async () => void (await Promise.all(threads.map((thread) => thread.close())))
   }
@@ -70,6 +71,7 @@ async function startThread() {
     writeSync(wake, WAKE)
   }
   return {
+    underway: () => underway.size,
     async send(socket: number, piece: Piece, limits: SenderLimits, gone: AbortSignal): Promise<void> {
       const id = next++
       const give = () => tell({ kind: 'give-up', id })

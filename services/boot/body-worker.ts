@@ -17,7 +17,7 @@ export type FromBodyWorker =
 
 const MIB = 2 ** 20
 /** One connection's turn. */
-const SLICE = 2 * MIB
+const SLICE = 4 * MIB
 /** Progress is looked at by this much, and this often. */
 const STEP = MIB
 const LOOK_EVERY = 1000

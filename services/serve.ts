@@ -183,7 +183,13 @@ export async function serve(args: string[]): Promise<void> {
   const endLanding = () => (landing ??= Promise.all([dhcp.close(), tftp.close()]))
   // In the turn that opened them, so nothing was heard.
   if (finished) await endLanding()
-  const handoff = startHandoff({ ...common, asked, onFinish: () => void endLanding() })
+  const handoff = startHandoff({
+    ...common,
+    asked,
+    dhcpAnswers: dhcp.answersFor,
+    bootedAt: dhcp.bootedAt,
+    onFinish: () => void endLanding()
+  })
   const api = await startApi({
     ...common,
     token,

@@ -15,12 +15,11 @@ import type { Logger } from 'pino'
 import { Type } from 'typebox'
 import type { DhcpVerdict } from '../../src/decide/dhcp.ts'
 import type { SeenClient, SeenServer } from '../../src/decide/dhcp-seen.ts'
-import type { HandoffOptions } from '../../src/decide/handoff-plan.ts'
 import type { Fresh, ProvisionFacts } from '../../src/decide/provision.ts'
 import type { OperatorBmc } from '../../src/domain/bmc.ts'
 import type { ConsoleOptions } from '../../src/domain/console.ts'
 import { AppError } from '../../src/domain/error.ts'
-import type { HandoffPlan } from '../../src/domain/handoff.ts'
+import type { HandoffOptions, HandoffPlan } from '../../src/domain/handoff.ts'
 import type { Image } from '../../src/domain/image.ts'
 import type { Node } from '../../src/domain/node.ts'
 import type { DhcpPacket } from '../../src/domain/packet.ts'
@@ -72,9 +71,16 @@ export type HandoffEnding = { finishedAt: number | null; stillAsking: string[]; 
 /** Giving machines to another owner (services/handoff). */
 export type HandoffAccess = {
   plan(nodes: readonly string[], options: HandoffOptions): HandoffPlan
-  check(target: { url: string }, nodes: readonly string[], options: HandoffOptions): Promise<string[]>
+  /** `bmcs`: it is to log in to each BMC. */
+  check(
+    target: { url: string },
+    nodes: readonly string[],
+    options: HandoffOptions,
+    bmcs: boolean
+  ): Promise<string[]>
   commit(target: { url: string }, nodes: readonly string[], options: HandoffOptions): string[]
-  undo(node: string): Promise<void>
+  /** `forget`: the other side is not asked. */
+  undo(node: string, forget: boolean): Promise<void>
   finish(): HandoffEnding
   ending(): HandoffEnding
   state(): readonly object[]

@@ -5,6 +5,7 @@ import { EXPORTS, type ExportFormat } from '../../src/decide/handoff-export.ts'
 import type { HandoffPlan } from '../../src/domain/handoff.ts'
 import { SECRET_DRIVER_INFO } from '../store/secrets.ts'
 import type { ApiDeps, App } from './deps.ts'
+import { flag } from './lists.ts'
 
 const text = Type.Optional(Type.String({ minLength: 1 }))
 const Options = {
@@ -12,7 +13,8 @@ const Options = {
   image_url: text,
   deploy_kernel: text,
   deploy_ramdisk: text,
-  resource_class: text
+  resource_class: text,
+  nova: Type.Optional(Type.Boolean())
 }
 const closed = { additionalProperties: false }
 const Plan = Type.Object(
@@ -25,20 +27,40 @@ const Plan = Type.Object(
   },
   closed
 )
-const Target = Type.Object(
+const Keystone = Type.Object(
   {
-    ...Options,
-    target: Type.Object({ url: Type.String({ pattern: '^https?://' }), token: text, user: text }, closed)
+    auth_url: Type.String({ pattern: '^https?://' }),
+    application_credential_id: text,
+    application_credential_secret: text,
+    username: text,
+    password: text,
+    user_domain_name: text,
+    project_name: text,
+    project_domain_name: text,
+    system_scope: Type.Optional(Type.Literal('all'))
   },
   closed
 )
+const target = Type.Object(
+  { url: Type.String({ pattern: '^https?://' }), token: text, user: text, keystone: Type.Optional(Keystone) },
+  closed
+)
+const Target = Type.Object({ ...Options, target }, closed)
+const Check = Type.Object({ ...Options, target, bmcs: Type.Optional(Type.Boolean()) }, closed)
 
-type Given = { image_url?: string; deploy_kernel?: string; deploy_ramdisk?: string; resource_class?: string }
+type Given = {
+  image_url?: string
+  deploy_kernel?: string
+  deploy_ramdisk?: string
+  resource_class?: string
+  nova?: boolean
+}
 const options = (given: Given) => ({
   imageUrl: given.image_url?.replace(/\/+$/, '') ?? null,
   deployKernel: given.deploy_kernel ?? null,
   deployRamdisk: given.deploy_ramdisk ?? null,
-  resourceClass: given.resource_class ?? 'baremetal'
+  resourceClass: given.resource_class ?? 'baremetal',
+  nova: given.nova ?? false
 })
 
 export function handoffRoutes(app: App, { handoff }: ApiDeps): void {
@@ -48,8 +70,8 @@ export function handoffRoutes(app: App, { handoff }: ApiDeps): void {
     const shown = body.secrets ? plan : withoutSecrets(plan)
     return { plan: shown, ...(body.export ? { files: EXPORTS[body.export as ExportFormat](shown) } : {}) }
   })
-  app.post('/v1/handoff/check', { schema: { body: Target } }, async ({ body }) => ({
-    findings: await handoff.check(body.target, body.nodes ?? [], options(body))
+  app.post('/v1/handoff/check', { schema: { body: Check } }, async ({ body }) => ({
+    findings: await handoff.check(body.target, body.nodes ?? [], options(body), body.bmcs ?? false)
   }))
   app.post('/v1/handoff', { schema: { body: Target } }, async ({ body }, reply) =>
     reply.code(202).send({ nodes: handoff.commit(body.target, body.nodes ?? [], options(body)) })
@@ -59,9 +81,14 @@ export function handoffRoutes(app: App, { handoff }: ApiDeps): void {
   app.get('/v1/handoff/report', async () => handoff.report())
   app.delete(
     '/v1/handoff/:ident',
-    { schema: { params: Type.Object({ ident: Type.String() }) } },
-    async ({ params }, reply) => {
-      await handoff.undo(params.ident)
+    {
+      schema: {
+        params: Type.Object({ ident: Type.String() }),
+        querystring: Type.Object({ forget: Type.Optional(Type.String()) }, closed)
+      }
+    },
+    async ({ params, query }, reply) => {
+      await handoff.undo(params.ident, flag(query.forget ?? 'false'))
       return reply.code(204).send()
     }
   )

@@ -1,8 +1,10 @@
 // `seedling handoff …`: what would be given, to whom, whether it can be, and then giving it.
 
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { homedir } from 'node:os'
 import { join } from 'node:path'
 import type { Command } from 'commander'
+import { parse } from 'yaml'
 import { CliError, type Client, type Json } from './client.ts'
 import type { AddCommand } from './command.ts'
 import { table } from './format.ts'
@@ -19,6 +21,10 @@ type Options = {
   deployKernel?: string
   deployRamdisk?: string
   resourceClass?: string
+  targetCloud?: string
+  nova?: boolean
+  bmcs?: boolean
+  forget?: boolean
 }
 
 const FORMATS = 'ironic, bifrost, instackenv, metal3, plain, kea, dnsmasq, dhcpd or neutron'
@@ -31,11 +37,13 @@ export function handoffCommands(program: Command, command: AddCommand): void {
       .option('--deploy-kernel <url>', "kernel of the other side's agent, unless its configuration has it")
       .option('--deploy-ramdisk <url>', 'the same, ramdisk')
       .option('--resource-class <name>', 'for machines that have none (baremetal)')
+      .option('--nova', 'the cloud has Nova: it is let "deploy" them with a driver that does nothing')
   const targeted = (made: Command) =>
     described(made)
       .requiredOption('--target <url>', "Ironic's API")
       .option('--target-token-file <file>', 'a token for it (X-Auth-Token)')
       .option('--target-user-file <file>', 'name:password for it (HTTP basic authentication)')
+      .option('--target-cloud <name>', 'log in to its Keystone as clouds.yaml says of this cloud')
   described(
     command(
       handoff,
@@ -54,7 +62,7 @@ export function handoffCommands(program: Command, command: AddCommand): void {
       'ask the other side whether it can take them; nothing is changed there',
       check
     )
-  )
+  ).option('--bmcs', 'have Ironic log in to each BMC, by a node there that is deleted again')
   targeted(
     command(handoff, 'commit [nodes...]', 'let go of them and have Ironic adopt them, as they run', commit)
   )
@@ -63,13 +71,14 @@ export function handoffCommands(program: Command, command: AddCommand): void {
     handoff,
     'undo <nodes...>',
     'take them back; nothing is done to the machines',
-    async (client, out, nodes) => {
+    async (client, out, nodes, options: Options) => {
+      const query = options.forget ? '?forget=true' : ''
       for (const node of nodes) {
-        await client.ask('DELETE', `/v1/handoff/${encodeURIComponent(node)}`)
+        await client.ask('DELETE', `/v1/handoff/${encodeURIComponent(node)}${query}`)
         if (!out.asJson) out.line(`${node}: ours again`)
       }
     }
-  )
+  ).option('--forget', 'without asking the other side: it is gone for good, or knows nothing of them')
   command(
     handoff,
     'finish',
@@ -113,16 +122,34 @@ function bodyOf(nodes: string[], options: Options): Json {
     ...(options.deployKernel ? { deploy_kernel: options.deployKernel } : {}),
     ...(options.deployRamdisk ? { deploy_ramdisk: options.deployRamdisk } : {}),
     ...(options.resourceClass ? { resource_class: options.resourceClass } : {}),
+    ...(options.nova ? { nova: true } : {}),
     ...(options.target
       ? {
           target: {
             url: options.target,
             ...(options.targetTokenFile ? { token: read(options.targetTokenFile) } : {}),
-            ...(options.targetUserFile ? { user: read(options.targetUserFile) } : {})
+            ...(options.targetUserFile ? { user: read(options.targetUserFile) } : {}),
+            ...(options.targetCloud ? { keystone: cloudNamed(options.targetCloud) } : {})
           }
         }
       : {})
   }
+}
+
+/** What of a cloud in clouds.yaml is for logging in, from where OpenStack's own client looks for that file. */
+function cloudNamed(name: string): Json {
+  const places = [
+    process.env['OS_CLIENT_CONFIG_FILE'],
+    'clouds.yaml',
+    join(homedir(), '.config/openstack/clouds.yaml'),
+    '/etc/openstack/clouds.yaml'
+  ]
+  const file = places.find((place) => place !== undefined && existsSync(place))
+  if (file === undefined) throw new CliError('there is no clouds.yaml; OS_CLIENT_CONFIG_FILE may name one')
+  const { clouds } = (parse(readFileSync(file, 'utf8')) ?? {}) as { clouds?: Record<string, { auth?: Json }> }
+  const auth = clouds?.[name]?.auth
+  if (!auth) throw new CliError(`${file} has no "auth" of a cloud ${name}`)
+  return auth
 }
 
 async function plan(client: Client, out: Out, nodes: string[], options: Options): Promise<boolean> {
@@ -170,7 +197,10 @@ async function plan(client: Client, out: Out, nodes: string[], options: Options)
 }
 
 async function check(client: Client, out: Out, nodes: string[], options: Options): Promise<boolean> {
-  const answer = await client.ask('POST', '/v1/handoff/check', bodyOf(nodes, options))
+  const answer = await client.ask('POST', '/v1/handoff/check', {
+    ...bodyOf(nodes, options),
+    ...(options.bmcs ? { bmcs: true } : {})
+  })
   const findings = answer['findings'] as string[]
   if (out.asJson) out.json(answer)
   else for (const finding of findings) out.line(finding)

@@ -1,10 +1,12 @@
 // DHCP put together: the server, what looks around for it (other servers, addresses in use), and what remembers packets for people.
 
 import type { Socket } from 'node:dgram'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { addressConflict, type DhcpVerdict } from '../../src/decide/dhcp.ts'
-import type { WatchStatus } from '../../src/decide/dhcp-watch.ts'
+import { seenClient } from '../../src/decide/dhcp-seen.ts'
+import { WATCH_TIMES, type WatchStatus } from '../../src/decide/dhcp-watch.ts'
 import type { Ip, Mac } from '../../src/wire/address.ts'
-import { encodeDhcp, type DhcpMessage } from '../../src/wire/dhcp.ts'
+import { encodeDhcp, NO_ADDRESS, type DhcpMessage } from '../../src/wire/dhcp.ts'
 import type { DatagramSockets } from '../listen.ts'
 import type { Succession } from '../succession.ts'
 import { startConflictProbe } from './conflict-probe.ts'
@@ -37,11 +39,17 @@ export type DhcpService = {
   watch(): WatchStatus
   /** The DHCP server on the link that must not be there, in words; null: there is none. */
   intruder(): string | null
+  /** What other servers offer these MACs, asked now; null: we send nothing. */
+  answersFor(macs: readonly Mac[]): Promise<Map<Mac, { server: Ip; ip: Ip | null }[]> | null>
+  /** When a boot program of this MAC last asked, of what is kept of its packets, ms. */
+  bootedAt(mac: Mac): number | null
   close(): Promise<void>
 }
 
 /** After a pause as short as this the link is taken to be as it was: whoever came back need not wait until we have looked around. */
 const SHORT_PAUSE_MILLISECONDS = 10 * 60_000
+/** Servers answer a hundred machines a second. */
+const BETWEEN_MACS_MILLISECONDS = 10
 
 export function startDhcpService(deps: DhcpServiceDeps): DhcpService {
   const { config, store, facts, apply, log, now, leaseNow, sockets, away } = deps
@@ -66,6 +74,8 @@ export function startDhcpService(deps: DhcpServiceDeps): DhcpService {
   })
 
   let foreign = false
+  const quiet = mode === 'listen' || facts.standing().finishedAt !== null
+  const hearers = new Set<(message: DhcpMessage, from: Ip) => void>()
   const watch = startDhcpWatch({
     link,
     mac: deps.mac,
@@ -73,11 +83,14 @@ export function startDhcpService(deps: DhcpServiceDeps): DhcpService {
     gaveWay: deps.succession.heard,
     sockets: sockets.client,
     tolerate,
-    quiet: mode === 'listen' || facts.standing().finishedAt !== null,
+    quiet,
     log,
     now,
     onChange: (status) => tellChange(status),
-    onAnswer: (message, from) => seen.answered(message, from),
+    onAnswer(message, from) {
+      seen.answered(message, from)
+      for (const hear of hearers) hear(message, from)
+    },
     answer(_, reply) {
       sockets.server.send.send(encodeDhcp(reply), 68, '255.255.255.255')
     }
@@ -116,6 +129,31 @@ export function startDhcpService(deps: DhcpServiceDeps): DhcpService {
     return strange && watch.status().state === 'probing' ? 'still looking for other DHCP servers' : null
   }
 
+  async function answersFor(macs: readonly Mac[]) {
+    if (quiet) return null
+    const answers = new Map(macs.map((mac) => [mac, new Map<Ip, Ip | null>()]))
+    const hear = ({ chaddr, yiaddr, options }: DhcpMessage, from: Ip) =>
+      void answers.get(chaddr)?.set(options.serverId ?? from, yiaddr === NO_ADDRESS ? null : yiaddr)
+    hearers.add(hear)
+    for (const mac of macs) {
+      watch.askFor(mac)
+      await sleep(BETWEEN_MACS_MILLISECONDS)
+    }
+    await sleep(WATCH_TIMES.start)
+    hearers.delete(hear)
+    return new Map(
+      [...answers].map(([mac, servers]) => [mac, [...servers].map(([server, ip]) => ({ server, ip }))])
+    )
+  }
+
+  function bootedAt(mac: Mac): number | null {
+    const boots = packets.of(mac).filter((packet) => {
+      const client = seenClient(packet)?.client
+      return client !== undefined && client !== 'system'
+    })
+    return boots.at(-1)?.at ?? null
+  }
+
   const conflict = (ip: Ip) => probe.conflict(ip)
   const server = startDhcp({
     ...deps,
@@ -146,6 +184,8 @@ export function startDhcpService(deps: DhcpServiceDeps): DhcpService {
     conflict,
     watch: watch.status,
     intruder,
+    answersFor,
+    bootedAt,
     async close() {
       probe.close()
       await Promise.all([watch.close(), server.close()])

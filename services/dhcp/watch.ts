@@ -1,10 +1,12 @@
 // Looks out for other DHCP servers on the machines' link: holds port 68, where servers answer, sends the probes, keeps the time. What
 // it means is decided in src/decide/dhcp-watch.ts.
 
+import { randomInt } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import {
   concernsWatch,
+  discoverFor,
   seedlingOf,
   startWatch,
   stepWatch,
@@ -58,6 +60,8 @@ export type DhcpWatch = {
    * packets. True: it is a probe, ours or a twin's, and must not be answered like a machine's request.
    */
   heard(bytes: Buffer, from: Ip): boolean
+  /** Asks other servers what they have for a machine; what they say comes by `onAnswer`. Never when `quiet`. */
+  askFor(machine: Mac): void
   close(): Promise<void>
 }
 
@@ -205,6 +209,9 @@ export function startDhcpWatch(deps: DhcpWatchDeps): DhcpWatch {
   return {
     status,
     heard: hearClient,
+    askFor(machine) {
+      if (!quiet) probe(discoverFor({ mac: machine, xid: randomInt(2 ** 32) }, { mac, mark }), SERVER_PORT)
+    },
     async close() {
       closed = true
       clearTimeout(timer)

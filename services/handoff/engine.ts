@@ -1,5 +1,5 @@
-// Carries machines over to Ironic, a few at a time, and goes on where it was cut off: what is on its way stands in the rows (node.handover), what has
-// been done is looked up there each time. From the commit that sets the row we are silent to the machine and its BMC (gate, DHCP, serve.ts).
+// Carries machines over to Ironic, and back, a few at a time, and goes on where it was cut off: what is on its way stands in the rows (node.handover),
+// what has been done is looked up there each time. From the commit that sets the row we are silent to the machine and its BMC (gate, DHCP, serve.ts).
 
 import {
   createPrivateKey,
@@ -13,19 +13,27 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from 'pino'
-import { nextHandoffStep, type Remote } from '../../src/decide/handoff-step.ts'
-import { planHandoff, type HandoffOptions } from '../../src/decide/handoff-plan.ts'
+import {
+  nextHandoffStep,
+  nextUndoStep,
+  type HandoffStep,
+  type LastDone,
+  type Remote
+} from '../../src/decide/handoff-step.ts'
+import { planHandoff } from '../../src/decide/handoff-plan.ts'
 import { provisionStateOf } from '../../src/decide/provision.ts'
-import type { Handover, HandoffNode, HandoffPlan } from '../../src/domain/handoff.ts'
+import type { Handover, HandoffNode, HandoffOptions, HandoffPlan } from '../../src/domain/handoff.ts'
 import type { Change } from '../../src/domain/change.ts'
 import { AppError } from '../../src/domain/error.ts'
 import type { EventDetail } from '../../src/domain/event.ts'
 import type { Node } from '../../src/domain/node.ts'
+import type { Mac } from '../../src/wire/address.ts'
 import type { Config } from '../config.ts'
 import type { Apply } from '../store/apply.ts'
 import type { Facts } from '../store/facts.ts'
 import type { Store } from '../store/open.ts'
-import { createIronic, type Ironic } from './ironic.ts'
+import { checkTarget, type DhcpAnswers } from './check.ts'
+import { createIronic, type Ironic, type IronicLogin } from './ironic.ts'
 
 /** Machines on their way at once: one conductor is one thread. */
 const AT_ONCE = 4
@@ -33,10 +41,12 @@ const AT_ONCE = 4
 const LET_GO_MILLISECONDS = 5000
 const LOOK_EVERY_MILLISECONDS = 2000
 const AFTER_TROUBLE_MILLISECONDS = 30_000
+/** Who asks for a machine back waits for so long. */
+const UNDO_PATIENCE_MILLISECONDS = 50_000
 /** Ten polls of os-collect-config: who is silent for so long asks no more. */
 const SILENCE_MILLISECONDS = 300_000
 
-export type HandoffTarget = { url: string; token?: string; user?: string }
+export type HandoffTarget = IronicLogin & { url: string }
 
 export type HandoffDeps = {
   /** When each node's instance last asked for its metadata in this run, ms. */
@@ -47,6 +57,10 @@ export type HandoffDeps = {
   apply: Apply
   log: Logger
   now: () => number
+  /** Which other DHCP servers answer these MACs, and with what; null: we may not ask. */
+  dhcpAnswers: (macs: readonly Mac[]) => Promise<DhcpAnswers | null>
+  /** When a boot program of this MAC last asked for an address, as after a restart, ms; null: not in this run. */
+  bootedAt: (mac: Mac) => number | null
   /** Ends DHCP and TFTP for good; called when the hand-over is finished. */
   onFinish: () => void
 }
@@ -64,16 +78,22 @@ export type Handoff = ReturnType<typeof startHandoff>
 export function startHandoff(deps: HandoffDeps) {
   const { config, store, facts, apply, now } = deps
   const log = deps.log.child({ service: 'handoff' })
-  const file = join(config.dataDir, 'handoff.json')
+  /** Under way this moment. */
   const running = new Map<string, Promise<void>>()
-  const wakers = new Set<() => void>()
+  /** What we remember of those on their way; lost at no harm. `dueAt` by the clock that never goes back. */
+  const hints = new Map<string, { last: LastDone; dueAt: number }>()
+  const ironics = new Map<string, Ironic>()
+  let timer: NodeJS.Timeout | undefined
   let closed = false
   const startedAt = now()
 
-  /** Where to and how, with the secret of it; kept for whoever goes on after a restart. */
-  type Course = { target: HandoffTarget; options: HandoffOptions }
-  const course = (): Course | null =>
-    existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as Course) : null
+  /** The same one for all machines, so that they share a token. */
+  function ironicOf(url: string, login: IronicLogin): Ironic {
+    const key = JSON.stringify([url, login])
+    const ironic = ironics.get(key) ?? createIronic(url, login)
+    ironics.set(key, ironic)
+    return ironic
+  }
 
   function plan(idents: readonly string[], options: HandoffOptions): HandoffPlan {
     const wanted = idents.length > 0 ? idents.map((ident) => nodeNamed(ident)) : facts.nodes()
@@ -97,52 +117,34 @@ export function startHandoff(deps: HandoffDeps) {
     return node
   }
 
-  /** What the target itself says; each line a finding. */
+  /** What the target itself says; each line a finding. `bmcs`: it is to log in to each BMC. */
   async function check(
-    target: HandoffTarget,
+    { url, ...login }: HandoffTarget,
     idents: readonly string[],
-    options: HandoffOptions
+    options: HandoffOptions,
+    bmcs: boolean
   ): Promise<string[]> {
-    const ironic = createIronic(target.url, target)
-    const { maximum, drivers } = await ironic.about()
-    const findings = [`Ironic at ${target.url} speaks API version ${maximum}`]
-    if (!drivers.includes('ipmi'))
-      findings.push(
-        `PROBLEM: no conductor there has the driver "ipmi" (there is ${drivers.join(', ') || 'none'})`
-      )
-    for (const { export: node, blockers } of plan(idents, options).nodes) {
-      const label = node.name ?? node.uuid
-      for (const { message } of blockers) findings.push(`PROBLEM: ${label}: ${message}`)
-      const [same, named] = [
-        await ironic.node(node.uuid),
-        node.name === null ? null : await ironic.node(node.name)
-      ]
-      if (same)
-        findings.push(`${label}: is there already, "${same.provision_state}"; a commit goes on from that`)
-      else if (named) findings.push(`PROBLEM: ${label}: the name is taken there, by node ${named.uuid}`)
-      for (const { address } of node.ports) {
-        const holder = await ironic.portByAddress(address)
-        if (holder && holder.node_uuid !== node.uuid)
-          findings.push(`PROBLEM: ${label}: its MAC ${address} is taken there, by node ${holder.node_uuid}`)
-      }
-    }
-    findings.push(
-      'Only "manage", the second step of a commit, proves that the same BMC passwords work from there; it reads the power state and sets nothing.'
+    const { nodes } = plan(idents, options)
+    const answers = await deps.dhcpAnswers(
+      nodes.flatMap(({ export: { ports } }) => ports.map(({ address }) => address))
     )
-    findings.push(
-      'Automated cleaning is switched off for each node that a commit makes; the nodes are protected at its end.'
-    )
-    return findings
+    return checkTarget(ironicOf(url, login), url, nodes, { nova: options.nova, bmcs, answers, addressOf })
   }
+
+  /** What the machine has now. */
+  const addressOf = (mac: Mac) => facts.portByMac(mac)?.reservedIp ?? facts.leasesOfMac(mac)[0]?.ip ?? null
 
   /** Lets go of the machines and brings them over. AppError `wrong-state` naming every blocker; then nothing was done. */
   function commit(target: HandoffTarget, idents: readonly string[], options: HandoffOptions): string[] {
     if (facts.standing().finishedAt !== null)
       throw new AppError('wrong-state', 'the hand-over is finished; there is nothing left to hand over')
-    const before = course()
-    const onTheirWay = facts.nodes().some(({ handover }) => handover && handover.finishedAt === null)
-    if (before && onTheirWay && before.target.url !== target.url)
-      throw new AppError('wrong-state', `machines are on their way to ${before.target.url}; end that first`)
+    const { url, ...login } = target
+    const elsewhere = open().find(({ handover }) => handover?.target !== url)
+    if (elsewhere)
+      throw new AppError(
+        'wrong-state',
+        `machines are on their way to ${elsewhere.handover?.target}; end that first`
+      )
     const { nodes } = plan(idents, options)
     const chosen = nodes.filter(({ uuid }) => !facts.nodeByUuid(uuid)?.handover)
     const blocked = chosen.filter(({ blockers }) => blockers.length > 0)
@@ -151,13 +153,20 @@ export function startHandoff(deps: HandoffDeps) {
         'wrong-state',
         `nothing was done: ${blocked.map(({ name, uuid, blockers }) => `${name ?? uuid}: ${blockers.map(({ message }) => message).join('; ')}`).join(' | ')}`
       )
-    writeFileSync(file, JSON.stringify({ target, options } satisfies Course), { mode: 0o600, flush: true })
+    const sealed = store.sealer.seal(JSON.stringify(login))
     store.commit(() => {
+      // Who commits again may have another log-in.
+      for (const node of facts.nodes())
+        if (node.handover?.target === url)
+          apply([{ put: 'node', row: { ...node, handover: { ...node.handover, login: sealed } } }])
       for (const { uuid } of chosen) {
         const node = facts.nodeByUuid(uuid) as Node
         const { image } = factsOf(node)
         const handover: Handover = {
-          target: target.url,
+          target: url,
+          login: sealed,
+          options,
+          undoing: false,
           startedAt: now(),
           finishedAt: null,
           trouble: null,
@@ -170,78 +179,113 @@ export function startHandoff(deps: HandoffDeps) {
         }
         apply([
           { put: 'node', row: { ...node, handover } },
-          told(uuid, { target: target.url, step: 'let-go', note: null })
+          told(uuid, { target: url, step: 'let-go', note: null })
         ])
       }
     })
+    for (const { uuid } of chosen)
+      hints.set(uuid, { last: null, dueAt: performance.now() + LET_GO_MILLISECONDS })
     go()
     return chosen.map(({ name, uuid }) => name ?? uuid)
   }
 
+  /** Those that are not yet where they are to be. */
+  const open = () =>
+    facts.nodes().filter(({ handover }) => handover && (handover.undoing || handover.finishedAt === null))
+
+  /** Does for each machine that is due the next thing; those that wait take nobody's turn. */
   function go(): void {
-    const open = facts.nodes().filter(({ handover }) => handover && handover.finishedAt === null)
-    for (const { uuid } of open) {
-      if (closed || running.size >= AT_ONCE) return
+    clearTimeout(timer)
+    if (closed) return
+    let next = Infinity
+    for (const { uuid } of open()) {
       if (running.has(uuid)) continue
-      const carried = carry(uuid)
-        .catch((error: unknown) => log.error({ err: error, node: uuid }, 'handing over failed here'))
-        .finally(() => {
-          running.delete(uuid)
-          go()
-        })
-      running.set(uuid, carried)
+      const dueAt = hints.get(uuid)?.dueAt ?? 0
+      if (dueAt > performance.now()) next = Math.min(next, dueAt)
+      else if (running.size < AT_ONCE)
+        running.set(
+          uuid,
+          turn(uuid)
+            .finally(() => running.delete(uuid))
+            .finally(go)
+        )
     }
+    if (next < Infinity) timer = setTimeout(go, next - performance.now())
   }
 
-  /** One machine, until it is there, taken back, or we stop. */
-  async function carry(uuid: string): Promise<void> {
-    let asked: 'manage' | 'adopt' | null = null
-    for (;;) {
-      const node = facts.nodeByUuid(uuid)
-      const way = course()
-      if (closed || !node?.handover || node.handover.finishedAt !== null || !way) return
-      const since = now() - node.handover.startedAt
-      if (since < LET_GO_MILLISECONDS) {
-        await rest(LET_GO_MILLISECONDS - since)
-        continue
-      }
-      const [one] = plan([uuid], way.options).nodes
-      if (!one) return
-      try {
-        const ironic = createIronic(way.target.url, way.target)
-        const remote = await look(ironic, one.export)
-        // Taken back while we looked.
-        if (!facts.nodeByUuid(uuid)?.handover) return
-        const step = nextHandoffStep(one.export, remote, asked)
-        if (step.do === 'stop') {
-          trouble(uuid, step.trouble)
-          asked = null
-          await rest(AFTER_TROUBLE_MILLISECONDS)
-          continue
-        }
-        trouble(uuid, null)
-        if (step.do === 'wait') {
-          await rest(LOOK_EVERY_MILLISECONDS)
-          continue
-        }
-        if (step.do === 'create-node') await ironic.createNode(step.body)
-        else if (step.do === 'create-port') await ironic.createPort(step.body)
-        else if (step.do === 'patch') await ironic.patchNode(uuid, step.patch)
-        else if (step.do === 'provision') {
-          await ironic.provision(uuid, step.target)
-          asked = step.target
-          tell(uuid, step.target === 'manage' ? 'created' : 'managed')
-          await rest(LOOK_EVERY_MILLISECONDS)
-        } else if (await finish(uuid, ironic, remote)) return
-      } catch (error) {
-        if (!(error instanceof AppError)) throw error
-        trouble(uuid, error.message)
-        await rest(
-          error.detail['passing'] === true ? LOOK_EVERY_MILLISECONDS * 2 : AFTER_TROUBLE_MILLISECONDS
-        )
-      }
+  /** Looks at one machine and does one thing. */
+  async function turn(uuid: string): Promise<void> {
+    let last = hints.get(uuid)?.last ?? null
+    let pause: number
+    try {
+      const step = await stepOf(uuid, last)
+      trouble(uuid, step.do === 'stop' ? step.trouble : null)
+      last =
+        step.do === 'stop'
+          ? null
+          : step.do === 'wait'
+            ? last
+            : step.do === 'provision'
+              ? step.target
+              : step.do
+      pause = pauseAfter(step)
+    } catch (error) {
+      if (!(error instanceof AppError)) log.error({ err: error, node: uuid }, 'handing over failed here')
+      trouble(uuid, (error as Error).message)
+      const passing = error instanceof AppError && error.detail['passing'] === true
+      pause = passing ? LOOK_EVERY_MILLISECONDS * 2 : AFTER_TROUBLE_MILLISECONDS
     }
+    hints.set(uuid, { last, dueAt: performance.now() + pause })
   }
+
+  /** What was done, or is in the way. */
+  async function stepOf(uuid: string, last: LastDone): Promise<HandoffStep> {
+    const [one] = plan([uuid], (facts.nodeByUuid(uuid)?.handover as Handover).options).nodes
+    const node = one?.export as HandoffNode
+    const { target, login, undoing, options } = facts.nodeByUuid(uuid)?.handover as Handover
+    const ironic = ironicOf(target, JSON.parse(store.sealer.open(login)) as IronicLogin)
+    const remote = await look(ironic, node)
+    // Asked back, or forgotten, while we looked.
+    if (facts.nodeByUuid(uuid)?.handover?.undoing !== undoing) return { do: 'wait' }
+    const step = undoing ? nextUndoStep(remote.node) : nextHandoffStep(node, remote, last, options)
+    switch (step.do) {
+      case 'create-node':
+        await ironic.createNode(step.body)
+        break
+      case 'create-port':
+        await ironic.createPort(step.body)
+        break
+      case 'patch':
+        await ironic.patchNode(uuid, step.patch)
+        break
+      case 'provision':
+        await ironic.provision(uuid, step.target)
+        tell(uuid, step.target === 'manage' ? 'created' : 'managed')
+        break
+      case 'power-on':
+        await ironic.powerOn(uuid)
+        break
+      case 'maintenance':
+        await ironic.setMaintenance(uuid, step.reason)
+        break
+      case 'delete':
+        await ironic.deleteNode(uuid)
+        break
+      case 'validate':
+        if (options.nova) await ironic.readBmc(uuid)
+        return finish(uuid, ironic, remote)
+      case 'give-back':
+        giveBack(uuid)
+    }
+    return step
+  }
+
+  const pauseAfter = (step: HandoffStep): number =>
+    step.do === 'stop'
+      ? AFTER_TROUBLE_MILLISECONDS
+      : step.do === 'wait' || step.do === 'provision' || step.do === 'power-on'
+        ? LOOK_EVERY_MILLISECONDS
+        : 0
 
   async function look(ironic: Ironic, node: HandoffNode): Promise<Remote> {
     const ports: Record<string, { node_uuid: string } | null> = {}
@@ -249,22 +293,19 @@ export function startHandoff(deps: HandoffDeps) {
     return { node: await ironic.node(node.uuid), ports }
   }
 
-  /** Active and protected; is it good for more than that? True: it is done. */
-  async function finish(uuid: string, ironic: Ironic, remote: Remote): Promise<boolean> {
+  /** Active and protected; is it good for more than that? Then it is done. */
+  async function finish(uuid: string, ironic: Ironic, remote: Remote): Promise<HandoffStep> {
     const fault = await ironic.deployFault(uuid)
-    if (fault) {
-      trouble(uuid, `it is active there, and could not be deployed again: ${fault}`)
-      await rest(AFTER_TROUBLE_MILLISECONDS)
-      return false
-    }
+    if (fault) return { do: 'stop', trouble: `it is active there, and could not be deployed again: ${fault}` }
     const after = {
       power: remote.node?.power_state ?? null,
       provisionState: remote.node?.provision_state ?? '',
-      deployValid: true
+      deployValid: true,
+      restartedAt: restartedAt(uuid)
     }
     store.commit(() => {
       const node = facts.nodeByUuid(uuid)
-      if (!node?.handover) return
+      if (!node?.handover || node.handover.undoing) return
       const handover: Handover = { ...node.handover, finishedAt: now(), trouble: null, after }
       apply([
         { put: 'node', row: { ...node, handover } },
@@ -272,42 +313,60 @@ export function startHandoff(deps: HandoffDeps) {
       ])
     })
     log.info({ node: uuid, ...after }, 'handed over')
-    return true
+    return { do: 'validate' }
+  }
+
+  /** When the machine was started anew since we let go of it, as far as we can hear; null: it was not. */
+  function restartedAt(uuid: string): number | null {
+    const since = facts.nodeByUuid(uuid)?.handover?.startedAt ?? 0
+    const booted = facts.portsOfNode(uuid).map(({ address }) => deps.bootedAt(address) ?? 0)
+    const latest = Math.max(0, ...booted)
+    return latest > since ? latest : null
   }
 
   /**
    * Takes a machine back: its record there is deleted without anything being done to the machine, and it is ours again. AppError when the target
-   * does not let it go; then it stays where it is.
+   * does not let it go; then it is asked again and again. `forget`: the target is not asked, as when there is none any more.
    */
-  async function undo(ident: string): Promise<void> {
-    const node = nodeNamed(ident)
-    const way = course()
+  async function undo(ident: string, forget: boolean): Promise<void> {
+    const { uuid, handover } = nodeNamed(ident)
     if (facts.standing().finishedAt !== null)
       throw new AppError(
         'wrong-state',
         'the hand-over is finished, and that was its last step; to take machines back, restore a backup from before it'
       )
-    if (!node.handover || !way)
-      throw new AppError('wrong-state', `Node ${ident} is ours; there is nothing to take back`)
-    const ironic = createIronic(way.target.url, way.target)
-    const there = await ironic.node(node.uuid)
-    if (there) {
-      if (there.protected)
-        await ironic.patchNode(node.uuid, [{ op: 'add', path: '/protected', value: false }])
-      // In maintenance a record can be deleted in any state, and no power action is taken; "undeploy" would switch the machine off.
-      await ironic.setMaintenance(node.uuid, 'taken back by Seedling')
-      await ironic.deleteNode(node.uuid)
+    if (!handover) throw new AppError('wrong-state', `Node ${ident} is ours; there is nothing to take back`)
+    if (forget) return giveBack(uuid)
+    putHandover(uuid, { undoing: true })
+    // What is being done may end in trouble that is no longer of interest.
+    await running.get(uuid)
+    trouble(uuid, null)
+    hints.set(uuid, { last: null, dueAt: 0 })
+    go()
+    const patience = performance.now() + UNDO_PATIENCE_MILLISECONDS
+    for (;;) {
+      await sleep(100)
+      const now = facts.nodeByUuid(uuid)?.handover
+      if (!now?.undoing) return
+      if (now.trouble !== null || closed || performance.now() > patience)
+        throw new AppError(
+          'wrong-state',
+          `${now.target} has not let go of it yet: ${now.trouble ?? 'no answer'}. It is asked again; where that Ironic is gone for good: seedling handoff undo --forget`
+        )
     }
+  }
+
+  /** Ours again; what its power is now has to be looked at anew. */
+  function giveBack(uuid: string): void {
     store.commit(() => {
-      const row = facts.nodeByUuid(node.uuid)
-      // What its power is now has to be looked at anew.
-      if (row)
-        apply([
-          { put: 'node', row: { ...row, handover: null, powerState: null, powerStateAt: null } },
-          told(node.uuid, { target: way.target.url, step: 'taken-back', note: null })
-        ])
+      const row = facts.nodeByUuid(uuid)
+      if (!row?.handover) return
+      apply([
+        { put: 'node', row: { ...row, handover: null, powerState: null, powerStateAt: null } },
+        told(uuid, { target: row.handover.target, step: 'taken-back', note: null })
+      ])
     })
-    wake()
+    hints.delete(uuid)
   }
 
   /**
@@ -317,7 +376,9 @@ export function startHandoff(deps: HandoffDeps) {
   function finishAll(): Ending {
     if (facts.standing().finishedAt === null) {
       const nodes = facts.nodes()
-      const open = nodes.filter(({ handover }) => !handover || handover.finishedAt === null)
+      const open = nodes.filter(
+        ({ handover }) => !handover || handover.undoing || handover.finishedAt === null
+      )
       if (nodes.length === 0)
         throw new AppError('wrong-state', 'nothing was handed over, so there is nothing to finish')
       if (open.length > 0)
@@ -356,7 +417,10 @@ export function startHandoff(deps: HandoffDeps) {
     return facts
       .nodes()
       .filter(({ handover }) => handover !== null)
-      .map(({ uuid, name, handover }) => ({ uuid, name, ...(handover as Handover) }))
+      .map(({ uuid, name, handover }) => {
+        const { target, undoing, startedAt, finishedAt, trouble, before, after } = handover as Handover
+        return { uuid, name, target, undoing, startedAt, finishedAt, trouble, before, after }
+      })
   }
 
   /** What was handed over, for people, signed; with all of them at their new owner the appliance has nothing left to do. */
@@ -375,7 +439,7 @@ export function startHandoff(deps: HandoffDeps) {
     }: (typeof rows)[number]) =>
       `${name ?? uuid}  ${uuid}\n  to      ${target}\n  began   ${time(startedAt)}\n  ended   ${finishedAt === null ? `not yet${trouble ? `: ${trouble}` : ''}` : time(finishedAt)}\n` +
       `  before  ${before.provisionState}, ${before.power ?? 'power unknown'}, image sha256 ${before.imageSha256 ?? 'unknown'}\n` +
-      `  after   ${after ? `${after.provisionState}, ${after.power ?? 'power unknown'}, ${after.deployValid ? 'can be deployed' : 'cannot be deployed'}` : '-'}`
+      `  after   ${after ? `${after.provisionState}, ${after.power ?? 'power unknown'}, ${after.deployValid ? 'can be deployed' : 'cannot be deployed'}, ${after.restartedAt === null ? 'no restart was heard' : `restarted ${time(after.restartedAt)}`}` : '-'}`
     const done = rows.length > 0 && ours.length === 0 && rows.every(({ finishedAt }) => finishedAt !== null)
     const { finishedAt: stoppedAt, stillAsking, canSwitchOff } = ending()
     const text = [
@@ -417,9 +481,13 @@ export function startHandoff(deps: HandoffDeps) {
     const node = facts.nodeByUuid(uuid)
     if (!node?.handover || node.handover.trouble === what) return
     if (what) log.warn({ node: node.name ?? uuid }, what)
-    store.commit(() =>
-      apply([{ put: 'node', row: { ...node, handover: { ...(node.handover as Handover), trouble: what } } }])
-    )
+    putHandover(uuid, { trouble: what })
+  }
+
+  function putHandover(uuid: string, given: Partial<Handover>): void {
+    const node = facts.nodeByUuid(uuid) as Node
+    const handover = { ...(node.handover as Handover), ...given }
+    store.commit(() => apply([{ put: 'node', row: { ...node, handover } }]))
   }
 
   function tell(uuid: string, step: EventDetail['handoff']['step']): void {
@@ -429,17 +497,6 @@ export function startHandoff(deps: HandoffDeps) {
 
   function told(nodeUuid: string | null, detail: EventDetail['handoff']): Change {
     return { event: { kind: 'handoff', at: now(), nodeUuid, orderId: null, subject: detail.step, detail } }
-  }
-
-  const wake = (): void => {
-    for (const one of wakers) one()
-  }
-  async function rest(milliseconds: number): Promise<void> {
-    const cut = new AbortController()
-    const waker = () => cut.abort()
-    wakers.add(waker)
-    await sleep(milliseconds, undefined, { signal: cut.signal }).catch(() => undefined)
-    wakers.delete(waker)
   }
 
   go()
@@ -454,7 +511,7 @@ export function startHandoff(deps: HandoffDeps) {
     report,
     async close(): Promise<void> {
       closed = true
-      wake()
+      clearTimeout(timer)
       await Promise.all(running.values())
     }
   }

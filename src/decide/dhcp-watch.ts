@@ -298,37 +298,17 @@ function see(watch: Watch, sighting: Sighting | undefined, now: number): WatchSt
 // Probes
 
 function probes({ settings, asker }: Watch): WatchStep['send'] {
-  const { mac, xid } = asker
+  const { mac } = asker
+  const discover = discoverFor(asker, settings)
   const options: DhcpOptions = {
-    messageType: 'discover',
-    parameterList: (['subnetMask', 'routers', 'vendorOptions', 'serverId', 'vendorClass'] as const).map(
-      optionCode
-    ),
+    ...discover.options,
     // What UEFI firmware sends (RFC 4578); a proxyDHCP server answers none but PXE clients.
     vendorClass: 'PXEClient:Arch:00007:UNDI:003016',
     clientArchitectures: [7],
     clientInterface: Buffer.of(1, 3, 16),
-    clientMachineId: Buffer.concat([Buffer.of(0), createHash('sha256').update(mac).digest().subarray(0, 16)]),
-    [SEEDLING_OPTION]: Buffer.from(MARK + settings.mac, 'latin1'),
-    ...(settings.mark && { [MARK_OPTION]: settings.mark })
+    clientMachineId: Buffer.concat([Buffer.of(0), createHash('sha256').update(mac).digest().subarray(0, 16)])
   }
-  const message: DhcpMessage = {
-    op: 'request',
-    htype: 1,
-    hops: 0,
-    xid,
-    // Some servers and relays leave the first seconds to another one.
-    secs: 60,
-    flags: BROADCAST_FLAG,
-    ciaddr: NO_ADDRESS,
-    yiaddr: NO_ADDRESS,
-    siaddr: NO_ADDRESS,
-    giaddr: NO_ADDRESS,
-    chaddr: mac,
-    sname: '',
-    file: '',
-    options
-  }
+  const message: DhcpMessage = { ...discover, options }
   // Boot servers answer a client that has an address, and there; the answer to this one is for us.
   const request = {
     ...message,
@@ -339,6 +319,37 @@ function probes({ settings, asker }: Watch): WatchStep['send'] {
     { port: SERVER_PORT, message },
     { port: PXE_PORT, message: request }
   ]
+}
+
+/** Asks in the name of `asker`; no Seedling takes it for its request. */
+export function discoverFor(
+  asker: Watch['asker'],
+  { mac, mark }: Pick<WatchSettings, 'mac' | 'mark'>
+): DhcpMessage {
+  return {
+    op: 'request',
+    htype: 1,
+    hops: 0,
+    xid: asker.xid,
+    // Some servers and relays leave the first seconds to another one.
+    secs: 60,
+    flags: BROADCAST_FLAG,
+    ciaddr: NO_ADDRESS,
+    yiaddr: NO_ADDRESS,
+    siaddr: NO_ADDRESS,
+    giaddr: NO_ADDRESS,
+    chaddr: asker.mac,
+    sname: '',
+    file: '',
+    options: {
+      messageType: 'discover',
+      parameterList: (['subnetMask', 'routers', 'vendorOptions', 'serverId', 'vendorClass'] as const).map(
+        optionCode
+      ),
+      [SEEDLING_OPTION]: Buffer.from(MARK + mac, 'latin1'),
+      ...(mark && { [MARK_OPTION]: mark })
+    }
+  }
 }
 
 /**

@@ -2,7 +2,7 @@
 // later, at the first rebuild (services/handoff/README.md); so all that can be known here is said before anything is sent.
 
 import { cpuArch, type Node, type Port } from '../domain/node.ts'
-import type { HandoffBlocker, HandoffNode, HandoffPlan } from '../domain/handoff.ts'
+import type { HandoffBlocker, HandoffNode, HandoffOptions, HandoffPlan } from '../domain/handoff.ts'
 import type { Image } from '../domain/image.ts'
 import type { Instance } from '../domain/instance.ts'
 import type { Order } from '../domain/order.ts'
@@ -19,16 +19,6 @@ export type HandoffFacts = {
     image: Image | null
   }[]
   subnets: readonly Subnet[]
-}
-
-export type HandoffOptions = {
-  /** Where the images will be for rebuilds: `<base>/<name>.raw`. null: nowhere yet, which the plan says. */
-  imageUrl: string | null
-  /** Kernel and ramdisk of the target's own agent, for rebuilds; null: its configuration has them. */
-  deployKernel: string | null
-  deployRamdisk: string | null
-  /** Nova sees no machine without one. */
-  resourceClass: string
 }
 
 /** What Ironic's ipmi driver reads; whatever else is in our `driver_info` means nothing to it. */
@@ -220,17 +210,23 @@ function blockers(
       'cpu-arch',
       `cpu_arch ${String(node.properties['cpu_arch'])} is none that is known; x86_64 or aarch64`
     )
+  // What Nova deploys it describes itself.
+  if (!options.nova) found.push(...imageBlockers(node, image, options))
+  return found
+}
+
+function imageBlockers(node: Node, image: Image | null, options: HandoffOptions): HandoffBlocker[] {
+  const found: HandoffBlocker[] = []
+  const add = (message: string) => void found.push({ code: 'image-missing', message })
   const source = node.instanceInfo['image_source']
   if (!image && source !== undefined && node.instanceInfo['boot_iso'] !== undefined)
-    add('image-missing', 'instance_info has both image_source and boot_iso, of which Ironic takes one only')
+    add('instance_info has both image_source and boot_iso, of which Ironic takes one only')
   if (!image && (typeof source !== 'string' || !/^(https?|file):\/\//.test(source)))
     add(
-      'image-missing',
       'no image of it is known, so it could never be rebuilt; set instance_info/image_source and its sha256'
     )
   else if (image && options.imageUrl === null)
     add(
-      'image-missing',
       `say where the other side will find the image ${image.name}: --image-url BASE (it asks BASE/${image.name}.raw only when it rebuilds)`
     )
   else if (
@@ -239,7 +235,6 @@ function blockers(
     node.instanceInfo['image_checksum'] === undefined
   )
     add(
-      'image-missing',
       'its image has no checksum (instance_info/image_os_hash_algo and image_os_hash_value); a rebuild would fail'
     )
   return found

@@ -63,10 +63,28 @@ export type HandoffPlan = {
   }[]
 }
 
+/** How machines are described to whoever takes them. */
+export type HandoffOptions = {
+  /** Where the images will be for rebuilds: `<base>/<name>.raw`. null: nowhere yet, which the plan says. */
+  imageUrl: string | null
+  /** Kernel and ramdisk of the target's own agent, for rebuilds; null: its configuration has them. */
+  deployKernel: string | null
+  deployRamdisk: string | null
+  /** Nova sees no machine without one. */
+  resourceClass: string
+  /** The cloud has Nova, which knows only machines that it has deployed itself: it is let do so with a driver that does nothing. */
+  nova: boolean
+}
+
 /** How far a machine has come on its way to another owner. From the first step on we are silent to it and its BMC. */
 export type Handover = {
   /** The API of the Ironic that takes it. */
   target: string
+  /** How to log in there, sealed (services/store/secrets.ts). */
+  login: string
+  options: HandoffOptions
+  /** It is on its way back. */
+  undoing: boolean
   startedAt: number
   /** When it was seen there as active, with its power on, protected and valid. */
   finishedAt: number | null
@@ -75,5 +93,11 @@ export type Handover = {
   /** As it was with us. */
   before: { power: string | null; provisionState: string; imageSha256: string | null }
   /** As it is there, at the end. */
-  after: { power: string | null; provisionState: string; deployValid: boolean } | null
+  after: {
+    power: string | null
+    provisionState: string
+    deployValid: boolean
+    /** When it was heard to start anew since it was let go, ms; null: it was not. */
+    restartedAt: number | null
+  } | null
 }

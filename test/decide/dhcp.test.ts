@@ -16,7 +16,7 @@ import { CHECKLIST, type Milestone, type Order, type OrderKind } from '../../src
 import type { Lease, Subnet } from '../../src/domain/subnet.ts'
 import { decodeDhcp, encodeDhcp, type DhcpMessage } from '../../src/wire/dhcp.ts'
 import type { DhcpOptions, MessageType } from '../../src/wire/dhcp-options.ts'
-import { aLease, anInstance, aNode, anOrder, aPort, aSubnet, NOW } from '../support/builders.ts'
+import { aHandover, aLease, anInstance, aNode, anOrder, aPort, aSubnet, NOW } from '../support/builders.ts'
 import { aRequest, recorded } from '../support/dhcp.ts'
 
 const MAC = '52:54:00:00:00:01'
@@ -113,14 +113,7 @@ const GUID = 'uuid=0000ed5e-0000-0040-8000-000000000001'
 const handedOver = machine({
   node: aNode({
     state: 'active',
-    handover: {
-      target: 'http://ironic.example',
-      startedAt: NOW,
-      finishedAt: null,
-      trouble: null,
-      before: { power: null, provisionState: 'active', imageSha256: null },
-      after: null
-    }
+    handover: aHandover()
   })
 })
 

@@ -3,20 +3,13 @@ import t from 'tap'
 import { bootPlan, type GateFacts } from '../../src/decide/gate.ts'
 import { CHECKLIST, type Milestone, type Order, type OrderKind } from '../../src/domain/order.ts'
 import type { StableState } from '../../src/domain/node.ts'
-import { aNode, anOrder, aPort, NOW } from '../support/builders.ts'
+import { aHandover, aNode, anOrder, aPort, NOW } from '../support/builders.ts'
 
 const off = { 'powered-off': NOW }
 const seen = { ...off, 'powered-on': NOW, 'agent-seen': NOW }
 const written = { ...seen, 'image-written': NOW }
 
-const handover = {
-  target: 'http://ironic.example',
-  startedAt: NOW,
-  finishedAt: null,
-  trouble: null,
-  before: { power: null, provisionState: 'active', imageSha256: null },
-  after: null
-}
+const handover = aHandover()
 
 const cases: Record<string, { facts: GateFacts; boot: string }> = {
   'a stranger gets nothing': { facts: { node: null, port: null, order: null }, boot: 'nothing' },

@@ -7,7 +7,15 @@ import t from 'tap'
 import { EXPORTS } from '../../src/decide/handoff-export.ts'
 import { planHandoff } from '../../src/decide/handoff-plan.ts'
 import { readInventory } from '../../src/decide/inventory.ts'
-import { aNode, anImage, anInstance, anInventory, aPort, aSubnet } from '../support/builders.ts'
+import {
+  anImage,
+  anInstance,
+  anInventory,
+  aNode,
+  aPort,
+  aSubnet,
+  someHandoffOptions
+} from '../support/builders.ts'
 
 const plan = planHandoff(
   {
@@ -46,12 +54,7 @@ const plan = planHandoff(
       })
     ]
   },
-  {
-    imageUrl: 'http://images.example',
-    deployKernel: 'http://images.example/k',
-    deployRamdisk: null,
-    resourceClass: 'baremetal'
-  }
+  someHandoffOptions({ deployKernel: 'http://images.example/k' })
 )
 
 t.test('DHCP servers read their part', async (t) => {

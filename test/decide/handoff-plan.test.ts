@@ -5,17 +5,23 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { newNode, newPort, patchNode } from '../../src/decide/enrolment.ts'
-import { planHandoff, type HandoffFacts, type HandoffOptions } from '../../src/decide/handoff-plan.ts'
+import { planHandoff, type HandoffFacts } from '../../src/decide/handoff-plan.ts'
 import { ironicNode, ironicPort } from '../../src/decide/handoff-export.ts'
+import type { HandoffOptions } from '../../src/domain/handoff.ts'
 import type { Node, Port } from '../../src/domain/node.ts'
-import { aNode, anImage, anInstance, anInventory, anOrder, aPort, aSubnet, NOW } from '../support/builders.ts'
+import {
+  anImage,
+  anInstance,
+  anInventory,
+  aNode,
+  anOrder,
+  aPort,
+  aSubnet,
+  NOW,
+  someHandoffOptions
+} from '../support/builders.ts'
 
-const OPTIONS: HandoffOptions = {
-  imageUrl: 'http://images.example',
-  deployKernel: null,
-  deployRamdisk: null,
-  resourceClass: 'baremetal'
-}
+const OPTIONS = someHandoffOptions()
 
 type One = HandoffFacts['nodes'][number]
 const ready = (given: Partial<Node> = {}, more: Partial<One> = {}): One => ({

@@ -10,7 +10,7 @@ import {
   type Signal
 } from '../../src/decide/metadata.ts'
 import { readEc2 } from '../../src/wire/ec2.ts'
-import { aNode, anImage, anInstance, anOrder, aPort, NOW } from '../support/builders.ts'
+import { aHandover, anImage, anInstance, aNode, anOrder, aPort, NOW } from '../support/builders.ts'
 
 const TOKEN = anInstance().token
 const written = { 'powered-off': 1, 'powered-on': 2, 'agent-seen': 3, 'image-written': 4 }
@@ -47,14 +47,7 @@ t.test('the first read after the image was written is the sign of life', async (
 })
 
 t.test('a machine that was handed over still reads its metadata', async (t) => {
-  const handover = {
-    target: 'http://ironic.example',
-    startedAt: NOW,
-    finishedAt: NOW,
-    trouble: null,
-    before: { power: null, provisionState: 'active', imageSha256: null },
-    after: null
-  }
+  const handover = aHandover({ finishedAt: NOW })
   const gone = { ...ACTIVE, node: aNode({ state: 'active', handover }) }
   t.match(ask(gone), { serve: true })
   t.match(ask({ ...gone, instance: null }), { serve: false, refusal: 'not-now' })

@@ -1,6 +1,7 @@
 // Whole rows from a few words, for tests: everything not said has a plain value.
 
 import type { OrderLimits } from '../../src/decide/order-deadline.ts'
+import type { Handover, HandoffOptions } from '../../src/domain/handoff.ts'
 import type { Image } from '../../src/domain/image.ts'
 import type { Instance } from '../../src/domain/instance.ts'
 import type { Disk, Inventory } from '../../src/domain/inventory.ts'
@@ -218,6 +219,32 @@ export function anInventory(given: Partial<Inventory> = {}): Inventory {
     ],
     disks: [aDisk()],
     clock: null,
+    ...given
+  }
+}
+
+export function someHandoffOptions(given: Partial<HandoffOptions> = {}): HandoffOptions {
+  return {
+    imageUrl: 'http://images.example',
+    deployKernel: null,
+    deployRamdisk: null,
+    resourceClass: 'baremetal',
+    nova: false,
+    ...given
+  }
+}
+
+export function aHandover(given: Partial<Handover> = {}): Handover {
+  return {
+    target: 'http://ironic.example',
+    login: '{}',
+    options: someHandoffOptions(),
+    undoing: false,
+    startedAt: NOW,
+    finishedAt: null,
+    trouble: null,
+    before: { power: 'power on', provisionState: 'active', imageSha256: null },
+    after: null,
     ...given
   }
 }

@@ -1,37 +1,17 @@
-// A real Ironic, API and conductor in one process, standalone: Debian's ironic-api and ironic-conductor, SQLite, no authentication, on loopback. For deep
-// tests, which install it when it is missing: 300 packages are too many for every run.
+// A real Ironic, API and conductor in one process, standalone: Debian's ironic-api and ironic-conductor, SQLite, no authentication. On loopback, or in a
+// network namespace.
 
 import { execFile, spawn } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import type { Test } from 'tap'
+import { inNamespace } from '../../scripts/lab/process.ts'
 
-const run = promisify(execFile)
-
-/** Packages start nothing while they are installed. */
-export async function installIronic(): Promise<void> {
-  if (existsSync('/usr/bin/ironic') && existsSync('/usr/bin/baremetal')) return
-  const policy = '/usr/sbin/policy-rc.d'
-  const ours = !existsSync(policy)
-  if (ours) writeFileSync(policy, '#!/bin/sh\nexit 101\n', { mode: 0o755 })
-  try {
-    const packages = ['ironic-api', 'ironic-conductor', 'python3-ironicclient']
-    await run(
-      'apt-get',
-      ['-o', 'DPkg::Lock::Timeout=300', 'install', '-y', '--no-install-recommends', ...packages],
-      {
-        env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
-        maxBuffer: 2 ** 26
-      }
-    )
-  } finally {
-    if (ours) rmSync(policy)
-  }
-}
+const execute = promisify(execFile)
 
 async function freePort(): Promise<number> {
   const server = createServer()
@@ -41,14 +21,27 @@ async function freePort(): Promise<number> {
   return port
 }
 
+export type IronicUnderTest = {
+  url: string
+  /** Its own client. */
+  baremetal(...args: string[]): Promise<string>
+  /** Its API as it is. Rejects unless the answer is good. */
+  ask(method: string, path: string, body?: unknown): Promise<any> // eslint-disable-line @typescript-eslint/no-explicit-any
+}
+
 /** Ends with the test. Its power sync, by which it would notice and enforce, comes every 10 s. */
 export async function startIronic(
-  t: Test
-): Promise<{ url: string; baremetal(...args: string[]): Promise<string> }> {
-  await installIronic()
+  t: Pick<Test, 'teardown'>,
+  where: { namespace?: string; address?: string } = {}
+): Promise<IronicUnderTest> {
+  const { namespace, address = '127.0.0.1' } = where
+  const inside = (...command: string[]) => {
+    const [program = '', ...args] = namespace ? inNamespace(namespace, command) : command
+    return [program, args] as const
+  }
   const dir = mkdtempSync(join(tmpdir(), 'seedling-ironic-'))
   for (const name of ['http', 'tftp', 'images', 'state']) mkdirSync(join(dir, name))
-  const port = await freePort()
+  const port = namespace ? 6385 : await freePort()
   const elsewhere = ['glance', 'neutron', 'nova', 'swift', 'cinder', 'inspector', 'service_catalog']
     .map((section) => `[${section}]\nauth_type = none\nendpoint_override = http://127.0.0.1:1\n`)
     .join('')
@@ -58,7 +51,7 @@ export async function startIronic(
     `[DEFAULT]
 auth_strategy = noauth
 host = ironic-lab
-my_ip = 127.0.0.1
+my_ip = ${address}
 state_path = ${dir}/state
 rpc_transport = none
 enabled_hardware_types = ipmi,fake-hardware
@@ -78,7 +71,7 @@ enabled_storage_interfaces = noop
 [database]
 connection = sqlite:///${dir}/ironic.sqlite
 [api]
-host_ip = 127.0.0.1
+host_ip = ${address}
 port = ${port}
 [dhcp]
 dhcp_provider = none
@@ -98,8 +91,8 @@ command_retry_timeout = 40
 min_command_interval = 1
 ${elsewhere}`
   )
-  await run('ironic-dbsync', ['--config-file', conf, 'create_schema'])
-  const child = spawn('ironic', ['--config-file', conf], { stdio: ['ignore', 'pipe', 'pipe'] })
+  await execute('ironic-dbsync', ['--config-file', conf, 'create_schema'])
+  const child = spawn(...inside('ironic', '--config-file', conf), { stdio: ['ignore', 'pipe', 'pipe'] })
   let said = ''
   for (const stream of [child.stdout, child.stderr])
     stream.setEncoding('utf8').on('data', (text: string) => (said = (said + text).slice(-20_000)))
@@ -109,19 +102,36 @@ ${elsewhere}`
     await ended
     rmSync(dir, { recursive: true, force: true })
   })
-  const url = `http://127.0.0.1:${port}`
+  const url = `http://${address}:${port}`
+  async function ask(method: string, path: string, body?: unknown) {
+    const given =
+      body === undefined ? [] : ['-H', 'content-type: application/json', '-d', JSON.stringify(body)]
+    const version = 'x-openstack-ironic-api-version: 1.51'
+    const curl = inside(
+      'curl',
+      '-sS',
+      '--fail-with-body',
+      '-X',
+      method,
+      '-H',
+      version,
+      ...given,
+      `${url}${path}`
+    )
+    const { stdout } = await execute(...curl, { maxBuffer: 2 ** 24 })
+    return stdout === '' ? null : JSON.parse(stdout)
+  }
   for (let tries = 0; ; tries++) {
-    const answer = await fetch(`${url}/v1/drivers`, {
-      headers: { 'x-openstack-ironic-api-version': '1.50' }
-    }).catch(() => null)
-    if (answer?.ok && ((await answer.json()) as { drivers: unknown[] }).drivers.length > 0) break
+    const answer = await ask('GET', '/v1/drivers').catch(() => null)
+    if (answer?.drivers.length > 0) break
     if (tries > 240 || child.exitCode !== null) throw new Error(`Ironic does not come up:\n${said}`)
-    await sleep(500)
+    await sleep(250)
   }
   return {
     url,
+    ask,
     async baremetal(...args) {
-      const { stdout } = await run('baremetal', args, {
+      const { stdout } = await execute(...inside('baremetal', ...args), {
         env: { ...process.env, OS_AUTH_TYPE: 'none', OS_ENDPOINT: url },
         maxBuffer: 2 ** 24
       })

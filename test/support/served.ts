@@ -29,7 +29,8 @@ export function aFolder(root: string, name: string, address: string): string {
 export type Served = {
   serves(): Promise<void>
   ended: Promise<{ code: number | null; said: string }>
-  stop(): void
+  /** Only told to end, unless killed. */
+  stop(signal?: NodeJS.Signals): void
 }
 
 export function serve(t: Test, host: Namespace, folder: string, env: Record<string, string> = {}): Served {
@@ -56,7 +57,7 @@ export function serve(t: Test, host: Namespace, folder: string, env: Record<stri
         await sleep(20)
       }
     },
-    stop: () => void child.kill('SIGTERM')
+    stop: (signal = 'SIGTERM') => void child.kill(signal)
   }
 }
 

@@ -154,6 +154,8 @@ export function someDeps(given: Parameters<typeof aConfig>[1] = {}) {
       apply,
       log: pino({ level: 'silent' }),
       now: Date.now,
+      dhcpAnswers: async () => null,
+      bootedAt: () => null,
       onFinish: () => undefined
     }),
     backups: createBackups({ store, facts, dataDir: config.dataDir, configFile: null, now: Date.now })

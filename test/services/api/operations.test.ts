@@ -2,7 +2,7 @@
 
 import { buildApi } from '../../../services/api/server.ts'
 import { readBackup } from '../../../services/backup-file.ts'
-import { aNode, aPort } from '../../support/builders.ts'
+import { aHandover, aNode, aPort } from '../../support/builders.ts'
 import { someDeps } from './api-under-test.ts'
 import t from 'tap'
 
@@ -88,14 +88,7 @@ t.test('a hand-over plan shows no password unless asked, and an export has it on
 t.test('a machine that is handed over is left alone by every verb', async (t) => {
   const { deps, remove } = someDeps()
   t.teardown(remove)
-  const handover = {
-    target: 'http://ironic.example',
-    startedAt: 1,
-    finishedAt: 2,
-    trouble: null,
-    before: { power: 'power on', provisionState: 'active', imageSha256: null },
-    after: null
-  }
+  const handover = aHandover({ finishedAt: 2 })
   deps.store.commit(() =>
     deps.apply([
       { put: 'node', row: aNode({ state: 'active', powerState: 'on', handover }) },
@@ -126,17 +119,9 @@ t.test('the hand-over is finished when every machine is gone, and that is its la
     app.inject({ method, url, ...(payload ? { payload } : {}) })
   const finish = () => ask('POST', '/v1/handoff/finish')
   t.match((await finish()).body, /nothing was handed over/)
-  const handover = {
-    target: 'http://ironic.example',
-    startedAt: 1,
-    finishedAt: null,
-    trouble: null,
-    before: { power: 'power on', provisionState: 'active', imageSha256: null },
-    after: null
-  }
   const put = (finishedAt: number | null) =>
     deps.store.commit(() =>
-      deps.apply([{ put: 'node', row: aNode({ state: 'active', handover: { ...handover, finishedAt } }) }])
+      deps.apply([{ put: 'node', row: aNode({ state: 'active', handover: aHandover({ finishedAt }) }) }])
     )
   put(null)
   const early = await finish()

@@ -8,24 +8,35 @@ import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync 
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Test } from 'tap'
 import { encodeAsf } from '../../../src/wire/ipmi/asf.ts'
 import { encodeRmcp } from '../../../src/wire/ipmi/rmcp.ts'
+import type { Namespace } from '../../support/namespace.ts'
 
 export type IpmiSim = {
   port: number
   /** What the chassis script was last told: `power` is 0 or 1, `boot` a device. */
   chassis(what: 'power' | 'boot'): string
+  /** Everything that it was ever told to set. */
+  sets(): string[]
 }
 
 /**
  * Started, and answering pings. `serial`: a TCP port of 127.0.0.1 that is the machine's serial port. `machine: false`: without
- * the chassis script, so that a status costs it no process.
+ * the chassis script, so that a status costs it no process. `on`: its machine is.
  */
 export async function startIpmiSim(
   t: Pick<Test, 'teardown'>,
   users: string[],
-  where: { address?: string; port?: number; serial?: number; machine?: boolean } = {}
+  where: {
+    address?: string
+    port?: number
+    serial?: number
+    machine?: boolean
+    namespace?: Namespace
+    on?: boolean
+  } = {}
 ): Promise<IpmiSim> {
   const folder = mkdtempSync(join(tmpdir(), 'ipmi-sim-'))
   const file = (name: string, text: string): string => {
@@ -36,32 +47,36 @@ export async function startIpmiSim(
   const port = where.port ?? (await freePort())
   const script = file('chassis', chassisScript(folder))
   chmodSync(script, 0o755)
-  file('power', '0')
+  file('power', where.on ? '1' : '0')
+  file('sets', '')
   file('boot', 'none')
   mkdirSync(join(folder, 'state'))
-  const child = spawn(
-    'ipmi_sim',
-    [
-      ...[
-        '-n',
-        '-c',
-        file(
-          'lan.conf',
-          lanConfig(address, port, where.machine === false ? null : script, users, where.serial)
-        )
-      ],
-      ...['-f', file('commands', managementController()), '-s', join(folder, 'state')]
-    ],
-    { stdio: ['ignore', 'ignore', 'inherit'] }
+  const config = file(
+    'lan.conf',
+    lanConfig(address, port, where.machine === false ? null : script, users, where.serial)
   )
+  const args = [
+    '-n',
+    '-c',
+    config,
+    '-f',
+    file('commands', managementController()),
+    '-s',
+    join(folder, 'state')
+  ]
+  const child =
+    where.namespace?.spawn('ipmi_sim', args) ??
+    spawn('ipmi_sim', args, { stdio: ['ignore', 'ignore', 'inherit'] })
   const ended = once(child, 'exit')
   t.teardown(async () => {
     child.kill('SIGKILL')
     await ended
     rmSync(folder, { recursive: true })
   })
-  await pong(address, port)
-  return { port, chassis: (what) => readFileSync(join(folder, what), 'utf8').trim() }
+  if (where.namespace) await bound(where.namespace, port)
+  else await pong(address, port)
+  const kept = (name: string) => readFileSync(join(folder, name), 'utf8').trim()
+  return { port, chassis: kept, sets: () => kept('sets').split('\n').filter(Boolean) }
 }
 
 /** ipmi_lan(5); the lines of the users as there. */
@@ -145,9 +160,14 @@ function chassisScript(folder: string): string {
 mode=$1; shift
 while [ $# -gt 0 ]; do
   if [ "$mode" = get ]; then echo "$1:$(cat ${folder}/$1)"; shift
-  else echo "$2" > ${folder}/$1; shift 2; fi
+  else echo "$2" > ${folder}/$1; echo "$1 $2" >> ${folder}/sets; shift 2; fi
 done
 `
+}
+
+/** In a namespace it cannot be pinged from here. */
+async function bound(namespace: Namespace, port: number): Promise<void> {
+  while (!(await namespace.run('ss', '-Hlun', 'sport', '=', `:${port}`)).includes(`:${port}`)) await sleep(20)
 }
 
 export async function freePort(): Promise<number> {

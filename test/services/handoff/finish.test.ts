@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { createApply } from '../../../services/store/apply.ts'
 import { openStore } from '../../../services/store/open.ts'
-import { aNode, anImage, anInstance, aPort } from '../../support/builders.ts'
+import { aHandover, anImage, anInstance, aNode, aPort } from '../../support/builders.ts'
 import { addNamespace, connect, run, type Namespace } from '../../support/namespace.ts'
 
 const MAIN = join(import.meta.dirname, '../../../services/main.ts')
@@ -40,14 +40,10 @@ function aState(t: Test): string {
   }
   writeFileSync(join(folder, 'seedling.json'), JSON.stringify(config))
   const store = openStore(join(folder, 'data'))
-  const handover = {
-    target: 'http://ironic.example',
-    startedAt: 1,
+  const handover = aHandover({
     finishedAt: 2,
-    trouble: null,
-    before: { power: 'power on', provisionState: 'active', imageSha256: null },
-    after: { power: 'power on', provisionState: 'active', deployValid: true }
-  }
+    after: { power: 'power on', provisionState: 'active', deployValid: true, restartedAt: null }
+  })
   const instance = anInstance()
   store.commit(() =>
     createApply(store)([

@@ -1,4 +1,4 @@
-// Machines handed over to a real Ironic, through its real ipmi driver (ipmitool) against reference BMCs that keep what was asked of them.
+// Other ways to a real Ironic, through its real ipmi driver (ipmitool) against reference BMCs that keep what was asked of them: ironic.test.ts has the usual one.
 
 import { execFile } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
@@ -7,24 +7,23 @@ import { promisify } from 'node:util'
 import { setTimeout as sleep } from 'node:timers/promises'
 import pino from 'pino'
 import t, { type Test } from 'tap'
-import { startHandoff, isReportGenuine, type Handoff } from '../../../services/handoff/engine.ts'
+import { startHandoff, isReportGenuine } from '../../../services/handoff/engine.ts'
 import { EXPORTS } from '../../../src/decide/handoff-export.ts'
 import { createApply } from '../../../services/store/apply.ts'
 import { createFacts } from '../../../services/store/facts.ts'
 import { openStore } from '../../../services/store/open.ts'
-import { aNode, anImage, anInstance, anOrder, aPort } from '../../support/builders.ts'
+import { aNode, anImage, anInstance, anOrder, aPort, someHandoffOptions } from '../../support/builders.ts'
 import { startFakeBmc, type FakeBmc } from '../../support/fake-bmc.ts'
 import { startIronic } from '../../support/ironic.ts'
 import { aConfig } from '../api/api-under-test.ts'
 
 t.setTimeout(1_200_000)
 
-const OPTIONS = {
+const OPTIONS = someHandoffOptions({
   imageUrl: 'http://127.0.0.1:1',
   deployKernel: 'http://127.0.0.1:1/k',
-  deployRamdisk: 'http://127.0.0.1:1/r',
-  resourceClass: 'baremetal'
-}
+  deployRamdisk: 'http://127.0.0.1:1/r'
+})
 const id = (kind: string, number: number) => `${kind}-0000-4000-8000-${String(number).padStart(12, '0')}`
 
 async function aRack(t: Test, count: number) {
@@ -98,6 +97,8 @@ async function aRack(t: Test, count: number) {
       apply,
       log: pino({ level: 'silent' }),
       now: Date.now,
+      dhcpAnswers: async () => null,
+      bootedAt: () => null,
       onFinish: () => undefined
     })
   return { facts, bmcs, start, config }
@@ -116,77 +117,6 @@ const sets = ({ asked, controls }: FakeBmc) => [
   ...controls.map(({ control }) => control),
   ...asked.filter((name) => /set system boot|clear|identify|set user/i.test(name))
 ]
-
-t.test(
-  'six machines are adopted as they run, whatever is cut off on the way; then they can be taken back',
-  async (t) => {
-    const ironic = await startIronic(t)
-    const { facts, bmcs, start } = await aRack(t, 6)
-    let handoff: Handoff = start()
-    const target = { url: ironic.url }
-    const findings = await handoff.check(target, [], OPTIONS)
-    t.same(
-      findings.filter((line) => line.startsWith('PROBLEM')),
-      []
-    )
-    t.equal(handoff.commit(target, [], OPTIONS).length, 6)
-    t.ok(
-      facts.nodes().every(({ handover }) => handover !== null),
-      'from the same commit on they are not ours'
-    )
-    // Cut off again and again, and started anew: what was done is looked up.
-    for (let times = 0; times < 20; times++) {
-      await sleep(700)
-      await handoff.close()
-      handoff = start()
-    }
-    t.teardown(() => handoff.close())
-    await until(
-      () => facts.nodes().every(({ handover }) => handover?.finishedAt),
-      () => JSON.stringify(handoff.state())
-    )
-    const listed = JSON.parse(await ironic.baremetal('node', 'list', '--long', '-f', 'json')) as Record<
-      string,
-      unknown
-    >[]
-    t.equal(listed.length, 6, 'each once')
-    for (const row of listed) t.match(row, { 'Provisioning State': 'active', 'Power State': 'power on' })
-    const [first] = facts.nodes()
-    const shown = JSON.parse(await ironic.baremetal('node', 'show', first!.uuid, '-f', 'json')) as Record<
-      string,
-      unknown
-    >
-    t.match(shown, {
-      name: 'ctl-1',
-      protected: true,
-      automated_clean: false,
-      resource_class: 'baremetal',
-      instance_info: { image_os_hash_value: anImage().sha256 }
-    })
-    const ports = JSON.parse(await ironic.baremetal('port', 'list', '-f', 'json')) as unknown[]
-    t.equal(ports.length, 6)
-    // Two power syncs later.
-    await sleep(25_000)
-    for (const [index, bmc] of bmcs.entries()) {
-      t.same(sets(bmc), [], `ctl-${index + 1}: nothing was set at its BMC`)
-      t.equal(bmc.power, 'on')
-    }
-    const report = handoff.report()
-    t.match(report.text, /Everything is handed over/)
-    t.ok(isReportGenuine(report))
-    t.notOk(isReportGenuine({ ...report, text: report.text.replace('ctl-1', 'ctl-9') }))
-
-    await handoff.undo('ctl-1')
-    t.equal(facts.node('ctl-1')?.handover, null)
-    t.equal((JSON.parse(await ironic.baremetal('node', 'list', '-f', 'json')) as unknown[]).length, 5)
-    t.same(sets(bmcs[0]!), [], 'taking back sets nothing either')
-    t.equal(handoff.commit(target, ['ctl-2'], OPTIONS).length, 0, 'given away is given away')
-    await t.rejects(async () => handoff.commit(target, ['ctl-1'], OPTIONS), {
-      code: 'wrong-state',
-      message: /power state is not known/
-    })
-  }
-)
 
 t.test("the export is taken by Ironic's own client", async (t) => {
   const ironic = await startIronic(t)
@@ -226,4 +156,55 @@ t.test('a wrong password is told in words, and mended while it is on its way', a
     () => JSON.stringify(handoff.state())
   )
   t.same(sets(bmcs[0]!), [])
+})
+
+t.test('with Nova, which deploys it through a driver that does nothing', async (t) => {
+  const ironic = await startIronic(t)
+  const { facts, bmcs, start } = await aRack(t, 1)
+  const handoff = start()
+  t.teardown(() => handoff.close())
+  const nova = { ...OPTIONS, imageUrl: null, nova: true }
+  const { uuid } = facts.node('ctl-1')!
+  handoff.commit({ url: ironic.url }, [], nova)
+  await until(
+    () => /Nova has to take it/.test(facts.node('ctl-1')?.handover?.trouble ?? ''),
+    () => JSON.stringify(handoff.state())
+  )
+  const asked = [...bmcs[0]!.asked]
+  // As Nova's driver for Ironic does it.
+  const image = {
+    image_source: 'http://127.0.0.1:1/nova.raw',
+    image_checksum: 'd41d8cd98f00b204e9800998ecf8427e'
+  }
+  await ironic.ask('PATCH', `/v1/nodes/${uuid}`, [
+    { op: 'add', path: '/instance_uuid', value: 'cdd957c1-b6bc-43f4-8fbc-145d6021e3f1' },
+    { op: 'add', path: '/instance_info', value: image }
+  ])
+  await ironic.ask('PUT', `/v1/nodes/${uuid}/states/provision`, { target: 'active' })
+  await until(
+    async () => (await ironic.ask('GET', `/v1/nodes/${uuid}`)).provision_state === 'active',
+    () => 'Nova deploys it'
+  )
+  t.same(bmcs[0]!.asked, asked, 'of which its BMC hears nothing')
+  await until(
+    () => facts.node('ctl-1')?.handover?.finishedAt !== null,
+    () => JSON.stringify(handoff.state())
+  )
+  // Two power syncs later.
+  await sleep(25_000)
+  t.match(await ironic.ask('GET', `/v1/nodes/${uuid}`), {
+    provision_state: 'active',
+    driver: 'ipmi',
+    power_interface: 'ipmitool',
+    deploy_interface: 'direct',
+    power_state: 'power on',
+    maintenance: false,
+    protected: true,
+    instance_info: image
+  })
+  t.same(sets(bmcs[0]!), [])
+  const report = handoff.report()
+  t.match(report.text, /Everything is handed over/)
+  t.ok(isReportGenuine(report))
+  t.notOk(isReportGenuine({ ...report, text: report.text.replace('ctl-1', 'ctl-9') }))
 })

@@ -1,0 +1,93 @@
+// Logging in to OpenStack's Keystone, Identity API v3: `POST /v3/auth/tokens` answers a token in a header.
+
+import { AppError } from '../../src/domain/error.ts'
+
+const PATIENCE_MILLISECONDS = 60_000
+
+/** As `auth` of a cloud in clouds.yaml: by an application credential, or by a user's password and what it is for. */
+export type KeystoneLogin = {
+  auth_url: string
+  application_credential_id?: string
+  application_credential_secret?: string
+  username?: string
+  password?: string
+  user_domain_name?: string
+  project_name?: string
+  project_domain_name?: string
+  /** "all" */
+  system_scope?: string
+}
+
+export type Tokens = {
+  /** The one that is in use, else a new one. AppError `bad-request` when there is no logging in. */
+  token(): Promise<string>
+  /** It is no longer good. */
+  forget(): true
+}
+
+export function createTokens(login: KeystoneLogin): Tokens {
+  let held: Promise<string> | null = null
+  return {
+    token() {
+      held ??= logIn(login).catch((error: unknown) => {
+        held = null
+        throw error
+      })
+      return held
+    },
+    forget() {
+      held = null
+      return true
+    }
+  }
+}
+
+async function logIn(login: KeystoneLogin): Promise<string> {
+  const base = login.auth_url.replace(/\/+$/, '').replace(/\/v3$/, '')
+  let response: Response
+  let text: string
+  try {
+    response = await fetch(`${base}/v3/auth/tokens`, {
+      method: 'POST',
+      redirect: 'error',
+      signal: AbortSignal.timeout(PATIENCE_MILLISECONDS),
+      headers: { 'content-type': 'application/json', accept: 'application/json' },
+      body: JSON.stringify({ auth: authOf(login) })
+    })
+    text = await response.text()
+  } catch (error) {
+    const { cause, message } = error as Error & { cause?: { code?: string } }
+    throw new AppError('bad-request', `Keystone at ${base} does not answer: ${cause?.code ?? message}`, {
+      passing: true
+    })
+  }
+  const token = response.headers.get('x-subject-token')
+  if (response.status === 201 && token) return token
+  throw new AppError('bad-request', `Keystone at ${base} gives no token: ${faultOf(text, response.status)}`, {
+    passing: response.status >= 500
+  })
+}
+
+function authOf(login: KeystoneLogin): object {
+  const { application_credential_id: id, application_credential_secret: secret } = login
+  if (id !== undefined)
+    return { identity: { methods: ['application_credential'], application_credential: { id, secret } } }
+  const { username, password, user_domain_name: domain = 'Default' } = login
+  const { project_name: project, project_domain_name: projectDomain = domain, system_scope: system } = login
+  const user = { name: username, domain: { name: domain }, password }
+  return {
+    identity: { methods: ['password'], password: { user } },
+    ...(system === 'all' ? { scope: { system: { all: true } } } : {}),
+    ...(project !== undefined
+      ? { scope: { project: { name: project, domain: { name: projectDomain } } } }
+      : {})
+  }
+}
+
+function faultOf(text: string, status: number): string {
+  try {
+    return (JSON.parse(text) as { error: { message: string } }).error.message
+  } catch {
+    return `HTTP ${status}`
+  }
+}

@@ -16,6 +16,7 @@ import type { StoredEvent } from '../../src/domain/event.ts'
 import { decodeDhcp } from '../../src/wire/dhcp.ts'
 import { checkLan } from './boot-path.ts'
 import { buildAll } from './build.ts'
+import { addHost } from './host.ts'
 
 const NAME = 'move'
 const IMAGE = { name: 'tiny', file: join(root, '.cache/image/instance/tiny.qcow2') }
@@ -30,28 +31,12 @@ const events = async (rack: RackPlan) =>
   (await api<{ events: StoredEvent[] }>(rack, 'GET', '/v1/events?limit=1000')).events
 
 /** Another host for Seedling, with the address of the first on the machines' LAN, and one of its own on the BMCs' network. */
-function addHost(rack: RackPlan): RackPlan {
-  const { seed, lan, bmcs } = rack
+function addNext(rack: RackPlan): RackPlan {
+  const { seed } = rack
   const at = (file: string) => join(rack.dir, file)
   const namespace = NEXT
-  ip(`netns add ${namespace}`)
-  ip(`-n ${namespace} link set lo up`)
+  addHost(rack, namespace, { lan: seed.lan.address, bmcs: '198.18.0.3' })
   ip(`-n ${namespace} address add ${seed.management.address}/32 dev lo`)
-  const plug = (link: string, where: string, port: string, bridge: string, address: string) => {
-    ip(`-n ${namespace} link add ${link} type veth peer name ${port} netns ${where}`)
-    ip(`-n ${where} link set ${port} master ${bridge} up`)
-    ip(`-n ${namespace} address add ${address}/24 dev ${link}`)
-    ip(`-n ${namespace} link set ${link} up`)
-  }
-  // The first host's cable ends at the BMCs themselves: a switch takes its place.
-  ip(`-n ${bmcs.namespace} link add switch type bridge`)
-  ip(`-n ${bmcs.namespace} address flush dev ${bmcs.link}`)
-  for (const { bmc } of rack.machines)
-    ip(`-n ${bmcs.namespace} address add ${bmc.address}/${bmcs.prefix} dev switch`)
-  ip(`-n ${bmcs.namespace} link set ${bmcs.link} master switch`)
-  ip(`-n ${bmcs.namespace} link set switch up`)
-  plug(seed.bmc.link, bmcs.namespace, 'next', 'switch', '198.18.0.3')
-  plug(seed.lan.link, lan.namespace, 'next', lan.bridge, seed.lan.address)
   ip(`-n ${namespace} address add ${METADATA_ADDRESS}/32 dev ${seed.lan.link}`)
   hearOwnAddress(namespace, seed.lan.link)
   return {
@@ -115,7 +100,7 @@ for (const old of ['killed', 'still running'] as const)
       await stopSeed(rack, 'SIGKILL')
       ip(`-n ${rack.seed.namespace} link set ${rack.seed.lan.link} down`)
     }
-    const next = addHost(rack)
+    const next = addNext(rack)
     t.teardown(() => dropHost(next))
     writeFileSync(next.seed.config, JSON.stringify(seedConfig(next)))
     const restored = ['--config', next.seed.config, '--up-to-date', '--passphrase-file', passphrase]

@@ -13,7 +13,7 @@ import { inNamespace } from '../../scripts/lab/process.ts'
 
 const execute = promisify(execFile)
 
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const server = createServer()
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   const { port } = server.address() as AddressInfo
@@ -32,9 +32,9 @@ export type IronicUnderTest = {
 /** Ends with the test. Its power sync, by which it would notice and enforce, comes every 10 s. */
 export async function startIronic(
   t: Pick<Test, 'teardown'>,
-  where: { namespace?: string; address?: string } = {}
+  where: { namespace?: string; address?: string; keystone?: Record<string, string> } = {}
 ): Promise<IronicUnderTest> {
-  const { namespace, address = '127.0.0.1' } = where
+  const { namespace, address = '127.0.0.1', keystone } = where
   const inside = (...command: string[]) => {
     const [program = '', ...args] = namespace ? inNamespace(namespace, command) : command
     return [program, args] as const
@@ -49,7 +49,7 @@ export async function startIronic(
   writeFileSync(
     conf,
     `[DEFAULT]
-auth_strategy = noauth
+auth_strategy = ${keystone ? 'keystone' : 'noauth'}
 host = ironic-lab
 my_ip = ${address}
 state_path = ${dir}/state
@@ -89,7 +89,7 @@ instance_master_path = ${dir}/images/master
 [ipmi]
 command_retry_timeout = 40
 min_command_interval = 1
-${elsewhere}`
+${elsewhere}${keystone ? authtoken(keystone) : ''}`
   )
   await execute('ironic-dbsync', ['--config-file', conf, 'create_schema'])
   const child = spawn(...inside('ironic', '--config-file', conf), { stdio: ['ignore', 'pipe', 'pipe'] })
@@ -122,8 +122,9 @@ ${elsewhere}`
     return stdout === '' ? null : JSON.parse(stdout)
   }
   for (let tries = 0; ; tries++) {
-    const answer = await ask('GET', '/v1/drivers').catch(() => null)
-    if (answer?.drivers.length > 0) break
+    // With authentication this is all that it tells everybody.
+    const answer = await ask('GET', keystone ? '/' : '/v1/drivers').catch(() => null)
+    if (keystone ? answer : answer?.drivers.length > 0) break
     if (tries > 240 || child.exitCode !== null) throw new Error(`Ironic does not come up:\n${said}`)
     await sleep(250)
   }
@@ -138,4 +139,10 @@ ${elsewhere}`
       return stdout
     }
   }
+}
+
+/** How Ironic asks Keystone about tokens. */
+function authtoken(login: Record<string, string>): string {
+  const lines = Object.entries(login).map(([name, value]) => `${name} = ${value}`)
+  return ['[keystone_authtoken]', 'auth_type = password', 'token_cache_time = -1', ...lines, ''].join('\n')
 }

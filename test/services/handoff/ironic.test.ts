@@ -17,6 +17,7 @@ import { addNamespace, connect, type Namespace } from '../../support/namespace.t
 import type { Cut, Told } from '../../support/relay.ts'
 import { aFolder, ask, dataOf, serve, type Served } from '../../support/served.ts'
 import { startIpmiSim, type IpmiSim } from '../bmc/ipmi-sim.ts'
+import { dnsmasq } from '../dhcp/watch-lan.ts'
 
 t.setTimeout(400_000)
 
@@ -154,12 +155,21 @@ t.test('a hand-over', async (t) => {
     await ironic.ask('POST', '/v1/nodes', { name: 'stranger', driver: 'ipmi' })
     const stranger = (await ironic.ask('GET', '/v1/nodes/stranger')).uuid as string
     await ironic.ask('POST', '/v1/ports', { address: second.mac, node_uuid: stranger })
-    const said = await handoff('check', ...TO_TARGET, '--bmcs', 'ctl-1', 'ctl-2').catch(
+    await lan.run('ip', 'address', 'add', '192.0.2.2/24', 'dev', 'eth0')
+    const hosts = [`${first.mac},192.0.2.10`, `${second.mac},192.0.2.77`].map((one) => `--dhcp-host=${one}`)
+    const other = await dnsmasq(t, lan, '--no-ping', '--dhcp-range=192.0.2.0,static', ...hosts)
+    const said = await handoff('check', ...TO_TARGET, '--bmcs', 'ctl-1', 'ctl-2', 'ctl-3').catch(
       (error: { stdout: string }) => error.stdout
     )
     t.match(said, /ctl-1: Ironic has logged in to its BMC/)
     t.match(said, new RegExp(`PROBLEM: ctl-2: its MAC ${second.mac} is taken there, by node ${stranger}`))
-    t.match(said, /ctl-1: no other DHCP server answers its MAC/)
+    t.match(said, /ctl-1: the DHCP server 192\.0\.2\.2 has its address 192\.0\.2\.10 ready/)
+    t.match(
+      said,
+      /PROBLEM: ctl-2: the DHCP server 192\.0\.2\.2 answers its MAC .* with 192\.0\.2\.77, and its address is 192\.0\.2\.11/
+    )
+    t.match(said, /ctl-3: no other DHCP server answers its MAC/)
+    await other.stop()
     await ironic.ask('DELETE', `/v1/nodes/${stranger}`)
     t.same((await ironic.ask('GET', '/v1/nodes')).nodes, [])
   })

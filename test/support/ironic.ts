@@ -2,7 +2,7 @@
 // network namespace.
 
 import { execFile, spawn } from 'node:child_process'
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -29,7 +29,12 @@ export type IronicUnderTest = {
   ask(method: string, path: string, body?: unknown): Promise<any> // eslint-disable-line @typescript-eslint/no-explicit-any
 }
 
-/** Ends with the test. Its power sync, by which it would notice and enforce, comes every 10 s. */
+/** What our HOWTO has people write. */
+const undercloud = /```ini\n([^`]*)```/
+  .exec(readFileSync(join(import.meta.dirname, '../../services/handoff/README.md'), 'utf8'))![1]!
+  .replaceAll(/^ +/gm, '')
+
+/** Ends with the test. As the HOWTO of services/handoff/README.md has it, but its power sync, by which it would notice and enforce, comes every 10 s. */
 export async function startIronic(
   t: Pick<Test, 'teardown'>,
   where: { namespace?: string; address?: string; keystone?: Record<string, string> } = {}
@@ -40,57 +45,12 @@ export async function startIronic(
     return [program, args] as const
   }
   const dir = mkdtempSync(join(tmpdir(), 'seedling-ironic-'))
-  for (const name of ['http', 'tftp', 'images', 'state']) mkdirSync(join(dir, name))
+  for (const name of ['http', 'tftp', 'images']) mkdirSync(join(dir, name))
   const port = namespace ? 6385 : await freePort()
-  const elsewhere = ['glance', 'neutron', 'nova', 'swift', 'cinder', 'inspector', 'service_catalog']
-    .map((section) => `[${section}]\nauth_type = none\nendpoint_override = http://127.0.0.1:1\n`)
-    .join('')
   const conf = join(dir, 'ironic.conf')
-  writeFileSync(
-    conf,
-    `[DEFAULT]
-auth_strategy = ${keystone ? 'keystone' : 'noauth'}
-host = ironic-lab
-my_ip = ${address}
-state_path = ${dir}/state
-rpc_transport = none
-enabled_hardware_types = ipmi,fake-hardware
-enabled_power_interfaces = ipmitool,fake
-enabled_management_interfaces = ipmitool,fake,noop
-enabled_boot_interfaces = pxe,fake
-enabled_deploy_interfaces = direct,fake
-enabled_network_interfaces = noop
-default_network_interface = noop
-enabled_inspect_interfaces = no-inspect,fake
-enabled_raid_interfaces = no-raid,fake
-enabled_vendor_interfaces = no-vendor,ipmitool,fake
-enabled_console_interfaces = no-console,fake
-enabled_bios_interfaces = no-bios,fake
-enabled_rescue_interfaces = no-rescue,fake
-enabled_storage_interfaces = noop
-[database]
-connection = sqlite:///${dir}/ironic.sqlite
-[api]
-host_ip = ${address}
-port = ${port}
-[dhcp]
-dhcp_provider = none
-[conductor]
-automated_clean = true
-sync_power_state_interval = 10
-[deploy]
-http_url = http://127.0.0.1:1
-http_root = ${dir}/http
-[pxe]
-tftp_root = ${dir}/tftp
-tftp_master_path = ${dir}/tftp/master
-images_path = ${dir}/images
-instance_master_path = ${dir}/images/master
-[ipmi]
-command_retry_timeout = 40
-min_command_interval = 1
-${elsewhere}${keystone ? authtoken(keystone) : ''}`
-  )
+  const settings = undercloud.replaceAll('UNDERCLOUD', address).replaceAll('/var/lib/ironic', dir)
+  const ours = ['[api]', `port = ${port}`, '[conductor]', 'sync_power_state_interval = 10', '']
+  writeFileSync(conf, [settings, ...ours, keystone ? authtoken(keystone) : ''].join('\n'))
   await execute('ironic-dbsync', ['--config-file', conf, 'create_schema'])
   const child = spawn(...inside('ironic', '--config-file', conf), { stdio: ['ignore', 'pipe', 'pipe'] })
   let said = ''
@@ -144,5 +104,13 @@ ${elsewhere}${keystone ? authtoken(keystone) : ''}`
 /** How Ironic asks Keystone about tokens. */
 function authtoken(login: Record<string, string>): string {
   const lines = Object.entries(login).map(([name, value]) => `${name} = ${value}`)
-  return ['[keystone_authtoken]', 'auth_type = password', 'token_cache_time = -1', ...lines, ''].join('\n')
+  return [
+    '[DEFAULT]',
+    'auth_strategy = keystone',
+    '[keystone_authtoken]',
+    'auth_type = password',
+    'token_cache_time = -1',
+    ...lines,
+    ''
+  ].join('\n')
 }

@@ -188,6 +188,7 @@ export async function serve(args: string[]): Promise<void> {
     asked,
     dhcpAnswers: dhcp.answersFor,
     bootedAt: dhcp.bootedAt,
+    bootDevice: async (node) => bmc(node).bootDevice(),
     onFinish: () => void endLanding()
   })
   const api = await startApi({

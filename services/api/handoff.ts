@@ -34,8 +34,11 @@ const Keystone = Type.Object(
     application_credential_secret: text,
     username: text,
     password: text,
+    user_domain_id: text,
     user_domain_name: text,
+    project_id: text,
     project_name: text,
+    project_domain_id: text,
     project_domain_name: text,
     system_scope: Type.Optional(Type.Literal('all'))
   },

@@ -2,7 +2,8 @@
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import { ironicNode } from '../../src/decide/handoff-export.ts'
-import { NO_DRIVER } from '../../src/decide/handoff-step.ts'
+import { HANDED_OVER, NO_DRIVER } from '../../src/decide/handoff-step.ts'
+import type { BootDeviceSetting } from '../../src/domain/bmc.ts'
 import { AppError } from '../../src/domain/error.ts'
 import type { HandoffNode, HandoffPlan } from '../../src/domain/handoff.ts'
 import type { Ip, Mac } from '../../src/wire/address.ts'
@@ -18,13 +19,16 @@ export type CheckDeps = {
   /** null: nobody was asked. */
   answers: DhcpAnswers | null
   addressOf: (mac: Mac) => Ip | null
+  /** As its BMC has it now. */
+  bootDevice: (uuid: string) => Promise<BootDeviceSetting>
 }
 
-/** Log-ins at once: one conductor is one thread. */
-const AT_ONCE = 4
+/** Machines looked at together: a conductor logs in to some five BMCs a second. */
+const AT_ONCE = 32
 const LOOK_EVERY_MILLISECONDS = 500
-/** Ironic itself asks a BMC that does not answer for a minute. */
-const LOG_IN_PATIENCE_MILLISECONDS = 120_000
+const REMOVALS = 20
+/** Ironic itself asks a BMC that does not answer for a minute; whoever asks us hears something sooner. */
+const LOG_IN_PATIENCE_MILLISECONDS = 30_000
 
 export async function checkTarget(
   ironic: Ironic,
@@ -60,7 +64,7 @@ export async function checkTarget(
 async function checkNode(
   ironic: Ironic,
   { export: node, blockers }: HandoffPlan['nodes'][number],
-  { bmcs, answers, addressOf }: CheckDeps
+  { bmcs, answers, addressOf, bootDevice }: CheckDeps
 ): Promise<string[]> {
   const label = node.name ?? node.uuid
   const found = blockers.map(({ message }) => `PROBLEM: ${label}: ${message}`)
@@ -75,7 +79,11 @@ async function checkNode(
       found.push(`PROBLEM: ${label}: its MAC ${address} is taken there, by node ${holder.node_uuid}`)
     if (answers) found.push(...dhcpFindings(label, address, addressOf(address), answers.get(address) ?? []))
   }
-  if (bmcs && !there && blockers.length === 0) {
+  // What stands in the way comes first, and a machine that is handed over is no longer ours to ask.
+  if (blockers.length > 0) return found
+  const elsewhere = await bootElsewhere(bootDevice(node.uuid))
+  if (elsewhere !== null) found.push(`PROBLEM: ${label}: ${elsewhere}`)
+  if (bmcs && !there) {
     const fault = await logInFault(ironic, node)
     found.push(
       fault === null
@@ -84,6 +92,18 @@ async function checkNode(
     )
   }
   return found
+}
+
+/** Why its next start would not be from its disk; null: it would, as far as its BMC has a say in it. */
+async function bootElsewhere(asked: Promise<BootDeviceSetting>): Promise<string | null> {
+  try {
+    const { device, persistent, valid } = await asked
+    if (!valid || device === 'none' || device === 'disk') return null
+    return `its BMC has it boot from "${device}" ${persistent ? 'at every start' : 'at its next start'}; set that to the disk: seedling node boot-device`
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error
+    return `its boot device is not known: ${error.message}`
+  }
 }
 
 function dhcpFindings(
@@ -104,35 +124,48 @@ function dhcpFindings(
   )
 }
 
-/** Has Ironic read the machine's power, by a node that is deleted again; in maintenance, so that nothing is enforced meanwhile. null: it can. */
+/**
+ * Has Ironic read the machine's power, by a node that is deleted again; in maintenance, so that nothing is enforced meanwhile, and in ours, so that a commit
+ * could go on from what is left of it. null: it can.
+ */
 async function logInFault(ironic: Ironic, node: HandoffNode): Promise<string | null> {
-  const until = performance.now() + LOG_IN_PATIENCE_MILLISECONDS
+  const { uuid } = node
+  let fault: string | null
   try {
-    await ironic.createNode({ ...ironicNode(node), maintenance: true })
-    await ironic.provision(node.uuid, 'manage')
-    for (;;) {
-      await sleep(LOOK_EVERY_MILLISECONDS)
-      const there = await ironic.node(node.uuid)
-      if (there?.provision_state === 'manageable') return null
-      if (there?.provision_state === 'enroll') return there.last_error ?? 'no reason given'
-      if (performance.now() > until) return 'no answer within two minutes'
-    }
+    await ironic.createNode(ironicNode(node))
+    await ironic.setMaintenance(uuid, HANDED_OVER)
+    await ironic.provision(uuid, 'manage')
+    fault = await manageFault(ironic, uuid)
   } catch (error) {
     if (!(error instanceof AppError)) throw error
-    return error.message
-  } finally {
-    await remove(ironic, node.uuid)
+    fault = error.message
+  }
+  return (await isRemoved(ironic, uuid))
+    ? fault
+    : `${fault ?? 'it can'}; but its record there could not be deleted yet`
+}
+
+async function manageFault(ironic: Ironic, uuid: string): Promise<string | null> {
+  const until = performance.now() + LOG_IN_PATIENCE_MILLISECONDS
+  for (;;) {
+    await sleep(LOOK_EVERY_MILLISECONDS)
+    const there = await ironic.node(uuid)
+    if (there?.provision_state === 'manageable') return null
+    if (there?.provision_state === 'enroll') return there.last_error ?? 'no reason given'
+    if (performance.now() > until) return 'no answer yet after half a minute'
   }
 }
 
 /** A node that is being looked at is locked for a moment. */
-async function remove(ironic: Ironic, uuid: string): Promise<void> {
-  for (let tries = 1; ; tries++) {
+async function isRemoved(ironic: Ironic, uuid: string): Promise<boolean> {
+  for (let tries = 0; tries < REMOVALS; tries++) {
     try {
-      return await ironic.deleteNode(uuid)
+      await ironic.deleteNode(uuid)
+      return true
     } catch (error) {
-      if (!(error instanceof AppError) || error.detail['passing'] !== true || tries === 10) throw error
+      if (!(error instanceof AppError)) throw error
       await sleep(LOOK_EVERY_MILLISECONDS)
     }
   }
+  return false
 }

@@ -23,6 +23,7 @@ import {
 import { planHandoff } from '../../src/decide/handoff-plan.ts'
 import { provisionStateOf } from '../../src/decide/provision.ts'
 import type { Handover, HandoffNode, HandoffOptions, HandoffPlan } from '../../src/domain/handoff.ts'
+import type { BootDeviceSetting } from '../../src/domain/bmc.ts'
 import type { Change } from '../../src/domain/change.ts'
 import { AppError } from '../../src/domain/error.ts'
 import type { EventDetail } from '../../src/domain/event.ts'
@@ -61,6 +62,8 @@ export type HandoffDeps = {
   dhcpAnswers: (macs: readonly Mac[]) => Promise<DhcpAnswers | null>
   /** When a boot program of this MAC last asked for an address, as after a restart, ms; null: not in this run. */
   bootedAt: (mac: Mac) => number | null
+  /** As the BMC has it now; AppError when it does not tell. */
+  bootDevice: (node: Node) => Promise<BootDeviceSetting>
   /** Ends DHCP and TFTP for good; called when the hand-over is finished. */
   onFinish: () => void
 }
@@ -128,7 +131,10 @@ export function startHandoff(deps: HandoffDeps) {
     const answers = await deps.dhcpAnswers(
       nodes.flatMap(({ export: { ports } }) => ports.map(({ address }) => address))
     )
-    return checkTarget(ironicOf(url, login), url, nodes, { nova: options.nova, bmcs, answers, addressOf })
+    const bootDevice = (uuid: string) => deps.bootDevice(nodeNamed(uuid))
+    return checkTarget(ironicOf(url, login), url, nodes, {
+      ...{ nova: options.nova, bmcs, answers, addressOf, bootDevice }
+    })
   }
 
   /** What the machine has now. */

@@ -11,8 +11,11 @@ export type KeystoneLogin = {
   application_credential_secret?: string
   username?: string
   password?: string
+  user_domain_id?: string
   user_domain_name?: string
+  project_id?: string
   project_name?: string
+  project_domain_id?: string
   project_domain_name?: string
   /** "all" */
   system_scope?: string
@@ -72,17 +75,25 @@ function authOf(login: KeystoneLogin): object {
   const { application_credential_id: id, application_credential_secret: secret } = login
   if (id !== undefined)
     return { identity: { methods: ['application_credential'], application_credential: { id, secret } } }
-  const { username, password, user_domain_name: domain = 'Default' } = login
-  const { project_name: project, project_domain_name: projectDomain = domain, system_scope: system } = login
-  const user = { name: username, domain: { name: domain }, password }
+  const { username: name, password, project_id: projectId, project_name: project } = login
+  const domain = named(login.user_domain_id, login.user_domain_name ?? 'Default')
+  const { project_domain_id: otherId, project_domain_name: other } = login
+  const projectDomain = otherId === undefined && other === undefined ? domain : named(otherId, other)
+  const scope =
+    login.system_scope === 'all'
+      ? { system: { all: true } }
+      : projectId !== undefined
+        ? { project: { id: projectId } }
+        : project !== undefined
+          ? { project: { name: project, domain: projectDomain } }
+          : undefined
   return {
-    identity: { methods: ['password'], password: { user } },
-    ...(system === 'all' ? { scope: { system: { all: true } } } : {}),
-    ...(project !== undefined
-      ? { scope: { project: { name: project, domain: { name: projectDomain } } } }
-      : {})
+    identity: { methods: ['password'], password: { user: { name, domain, password } } },
+    ...(scope ? { scope } : {})
   }
 }
+
+const named = (id: string | undefined, name: string | undefined) => (id === undefined ? { name } : { id })
 
 function faultOf(text: string, status: number): string {
   try {

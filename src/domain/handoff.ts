@@ -32,7 +32,6 @@ export type HandoffBlockerCode =
   | 'handed-over'
   | 'power-unknown'
   | 'power-off'
-  | 'boot-device'
   | 'bmc-missing'
   | 'bmc-shared'
   | 'bmc-driver-info'

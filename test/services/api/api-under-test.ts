@@ -156,6 +156,7 @@ export function someDeps(given: Parameters<typeof aConfig>[1] = {}) {
       now: Date.now,
       dhcpAnswers: async () => null,
       bootedAt: () => null,
+      bootDevice: async () => ({ device: 'none', persistent: false, efi: false, valid: false }),
       onFinish: () => undefined
     }),
     backups: createBackups({ store, facts, dataDir: config.dataDir, configFile: null, now: Date.now })

@@ -99,6 +99,7 @@ async function aRack(t: Test, count: number) {
       now: Date.now,
       dhcpAnswers: async () => null,
       bootedAt: () => null,
+      bootDevice: async () => ({ device: 'none', persistent: false, efi: false, valid: false }),
       onFinish: () => undefined
     })
   return { facts, bmcs, start, config }

@@ -1,5 +1,6 @@
 // Logging in to a real Ironic through a real Keystone.
 
+import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { createIronic } from '../../../services/handoff/ironic.ts'
 import { createTokens, type KeystoneLogin } from '../../../services/handoff/keystone.ts'
@@ -51,6 +52,16 @@ const works = async (login: KeystoneLogin) =>
 t.test('with a password, for the system or a project', async (t) => {
   t.ok(await works(SYSTEM))
   t.ok(await works(PROJECT))
+  const { username, password } = USER
+  t.ok(
+    await works({
+      username,
+      password,
+      user_domain_id: 'default',
+      auth_url: keystone.url,
+      project_id: project as string
+    })
+  )
 })
 
 t.test('with an application credential', async (t) => {
@@ -85,6 +96,8 @@ t.test('one token serves until it is no longer good, then there is another', asy
   await change(USER.password, 'another')
   await t.rejects(own.about(), { message: /Keystone at .* gives no token: .*requires authentication/ })
   await change('another', USER.password)
+  // It revokes what was given up to the end of this second.
+  await sleep(1100)
   t.ok(await own.about())
 })
 

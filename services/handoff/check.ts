@@ -132,7 +132,8 @@ async function logInFault(ironic: Ironic, node: HandoffNode): Promise<string | n
   const { uuid } = node
   let fault: string | null
   try {
-    await ironic.createNode(ironicNode(node))
+    // Without the name, which may be another's.
+    await ironic.createNode(ironicNode({ ...node, name: null }))
     await ironic.setMaintenance(uuid, HANDED_OVER)
     await ironic.provision(uuid, 'manage')
     fault = await manageFault(ironic, uuid)

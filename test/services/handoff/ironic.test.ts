@@ -152,8 +152,9 @@ t.test('a hand-over', async (t) => {
   const [first, second, ...others] = machines as [Machine, Machine, ...Machine[]]
 
   t.test('is checked beforehand, by a log-in to each BMC too, of which nothing is left', async (t) => {
-    await ironic.ask('POST', '/v1/nodes', { name: 'stranger', driver: 'ipmi' })
-    const stranger = (await ironic.ask('GET', '/v1/nodes/stranger')).uuid as string
+    // One that has the name of a machine, and the MAC of another.
+    await ironic.ask('POST', '/v1/nodes', { name: 'ctl-3', driver: 'ipmi' })
+    const stranger = (await ironic.ask('GET', '/v1/nodes/ctl-3')).uuid as string
     await ironic.ask('POST', '/v1/ports', { address: second.mac, node_uuid: stranger })
     await lan.run('ip', 'address', 'add', '192.0.2.2/24', 'dev', 'eth0')
     const hosts = [`${first.mac},192.0.2.10`, `${second.mac},192.0.2.77`].map((one) => `--dhcp-host=${one}`)
@@ -168,6 +169,7 @@ t.test('a hand-over', async (t) => {
       said,
       /PROBLEM: ctl-2: the DHCP server 192\.0\.2\.2 answers its MAC .* with 192\.0\.2\.77, and its address is 192\.0\.2\.11/
     )
+    t.match(said, new RegExp(`PROBLEM: ctl-3: the name is taken there, by node ${stranger}`))
     t.match(said, /ctl-3: no other DHCP server answers its MAC/)
     await other.stop()
     await ironic.ask('DELETE', `/v1/nodes/${stranger}`)

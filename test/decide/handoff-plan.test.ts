@@ -135,7 +135,7 @@ const VERDICTS: Readonly<Record<string, Verdict>> = {
     {},
     (step) => step.do === 'provision' && step.target === 'manage'
   ),
-  'same name, new uuid': never("check names it (ironic.test.ts); commit stops at the 409 in Ironic's words"),
+  'same name, new uuid': never("check names it (undone.test.ts); commit stops at the 409 in Ironic's words"),
   'same MAC, new node': {
     instead: () => {
       const remote = { node: null, ports: { [aPort().address]: { node_uuid: 'another' } } }

@@ -1,4 +1,4 @@
-// What is found beforehand of the machines themselves; what a real Ironic, real BMCs and a real DHCP server say of them is in ironic.test.ts.
+// What is found beforehand of the machines themselves; what a real Ironic, real BMCs and a real DHCP server say of them is in undone.test.ts.
 
 import t from 'tap'
 import { checkTarget } from '../../../services/handoff/check.ts'

@@ -1,4 +1,4 @@
-// Other ways to a real Ironic, through its real ipmi driver (ipmitool) against reference BMCs that keep what was asked of them: ironic.test.ts has the usual one.
+// Other ways to a real Ironic, through its real ipmi driver (ipmitool) against reference BMCs that keep what was asked of them: undone.test.ts and killed.test.ts have the usual one.
 
 import { execFile } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'

@@ -1,10 +1,10 @@
 // Six machines that Seedling has deployed go to a real Ironic, as they run, and dnsmasq gives their addresses from then on: nothing is set at a BMC, no disk and no
-// uptime is touched, and Seedling is silent. Then Ironic reboots them, and one is taken back and deployed anew beside the others. SEEDLING_QUIET_SECONDS: how long
-// silence is listened to, 600 unless said otherwise.
+// uptime is touched, and Seedling is silent. Then Ironic reboots them, and one is taken back and deployed anew beside the others, and follows them. By the lines of the
+// HOWTO in services/handoff/README.md. SEEDLING_QUIET_SECONDS: how long silence is listened to, 600 unless said otherwise.
 
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { createReadStream, mkdirSync, readFileSync, rmSync } from 'node:fs'
+import { createReadStream, readFileSync, rmSync } from 'node:fs'
 import { createConnection } from 'node:net'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
@@ -57,8 +57,15 @@ for (let first = 0; first < names.length; first += 2) {
   await followToActive(rack, two)
 }
 const ironic = await startIronic(t, { namespace: CLOUD, address: BMCS })
-const deployment = ['--deploy-kernel', 'http://198.18.0.3:1/k', '--deploy-ramdisk', 'http://198.18.0.3:1/r']
-const TARGET = ['--target', ironic.url, '--image-url', 'http://198.18.0.3:1', ...deployment]
+
+const readme = readFileSync(join(root, 'services/handoff/README.md'), 'utf8')
+/** Does what the HOWTO says, for these machines. */
+function howto(line: RegExp, ...nodes: string[]): Promise<string> {
+  const [said = ''] = /```sh\n.*?```/s.exec(readme.split('## Two steps')[1] ?? '')?.[0].match(line) ?? []
+  const args = said.trim().replaceAll('UNDERCLOUD', BMCS).replace('exported', exported).split(' ')
+  return seedling(rack, ...args.slice(1), ...nodes)
+}
+const exported = join(rack.dir, 'exported')
 
 const macOf = (namespace: string, link: string) =>
   run(inNamespace(namespace, ['cat', `/sys/class/net/${link}/address`])).trim()
@@ -89,6 +96,17 @@ async function diskHash({ disk }: MachinePlan): Promise<string> {
   return hash.digest('hex')
 }
 
+async function allHandedOver(): Promise<void> {
+  type State = { nodes: { finishedAt: number | null; trouble: string | null }[] }
+  const state = () => api<State>(rack, 'GET', '/v1/handoff')
+  const over = async () => (await state()).nodes.every(({ finishedAt }) => finishedAt !== null)
+  await until(over, 'not all are handed over', { patienceMs: 300_000, everyMs: 500 }).catch(
+    async (error: Error) => {
+      throw new Error(`${error.message}: ${JSON.stringify(await state())}`)
+    }
+  )
+}
+
 const each = <T>(what: (machine: MachinePlan) => Promise<T>) => Promise.all(machines.map(what))
 /** Chassis controls that the BMCs were told, and their boot flags. */
 const chassis = async () => ({
@@ -107,16 +125,15 @@ const addresses = async () =>
 const dnsmasq = { log: join(rack.dir, 'dnsmasq.log'), pidFile: join(rack.dir, 'dnsmasq.pid') }
 async function serveDhcp(nodes: string[]): Promise<void> {
   await stopRecorded(dnsmasq.pidFile)
-  const folder = join(rack.dir, 'exported')
-  mkdirSync(folder, { recursive: true })
-  await seedling(rack, 'handoff', 'plan', '--export', 'dnsmasq', '--out', folder, ...nodes).catch(() => {
-    // Machines that are gone already stand in their own way.
+  rmSync(dnsmasq.log, { force: true })
+  await howto(/seedling handoff plan .*/, ...nodes).catch(() => {
+    // Written all the same, of machines that are handed over, too.
   })
   startDetached(
     inNamespace(CLOUD, [
       ...['dnsmasq', '--keep-in-foreground', '--port=0', '--no-ping', '--user=root', '--bind-interfaces'],
-      ...[`--interface=${seed.lan.link}`, `--conf-file=${join(folder, 'dnsmasq.conf')}`],
-      ...['--log-dhcp', `--dhcp-leasefile=${join(folder, 'leases')}`]
+      ...[`--interface=${seed.lan.link}`, `--conf-file=${join(exported, 'dnsmasq.conf')}`],
+      ...['--log-facility=-', '--log-dhcp', `--dhcp-leasefile=${join(rack.dir, 'dnsmasq.leases')}`]
     ]),
     dnsmasq
   )
@@ -159,8 +176,7 @@ function checkSilence(t: Test, packets: readonly Packet[], macs: readonly string
 }
 
 t.test('checked beforehand: the BMCs, the next DHCP server', async (t) => {
-  const check = () =>
-    seedling(rack, 'handoff', 'check', ...TARGET, '--bmcs').catch((error: Error) => error.message)
+  const check = () => howto(/seedling handoff check .*/).catch((error: Error) => error.message)
   const before = await check()
   for (const name of names) {
     t.match(before, new RegExp(`${name}: Ironic has logged in to its BMC`))
@@ -181,17 +197,9 @@ t.test('handed over as they run', async (t) => {
   await startCapture(rack)
   captureBmcs()
   await sleep(1000)
-  await seedling(rack, 'handoff', 'commit', ...TARGET)
+  await howto(/seedling handoff commit .*/)
   const letGo = Date.now() + LET_GO_MS
-  type State = { nodes: { finishedAt: number | null; trouble: string | null }[] }
-  const state = () => api<State>(rack, 'GET', '/v1/handoff')
-  await until(
-    async () => (await state()).nodes.every(({ finishedAt }) => finishedAt !== null),
-    'not all are handed over',
-    { patienceMs: 300_000, everyMs: 500 }
-  ).catch(async (error: Error) => {
-    throw new Error(`${error.message}: ${JSON.stringify(await state())}`)
-  })
+  await allHandedOver()
   t.comment(`${Date.now() - letGo + LET_GO_MS} ms for six machines`)
   for (const name of names) {
     t.match(await ironic.ask('GET', `/v1/nodes/${name}`), {
@@ -285,4 +293,18 @@ t.test('one is taken back and deployed anew, beside the others: each server has 
   const enrolled = (macs: string[]) => macs.filter((mac) => machines.some((machine) => machine.mac === mac))
   t.same(enrolled(answeredBy(seedMac)), [last.mac], 'Seedling answered its own only')
   t.same(enrolled(answeredBy(cloudMac)), [one.mac], 'and the other server its own')
+})
+
+t.test('it follows the others, and Seedling is finished', async (t) => {
+  await serveDhcp(names)
+  await t.rejects(howto(/seedling handoff finish/), {
+    message: /nothing was done: not handed over are node6/
+  })
+  await howto(/seedling handoff commit .*/, last.name)
+  await allHandedOver()
+  t.equal((await howto(/seedling handoff status/)).match(/handed over/g)?.length, 6)
+  await howto(/seedling handoff finish/)
+  const ports = () => run(inNamespace(seed.namespace, ['ss', '-Hlun']))
+  await until(() => !/:(67|69) /.test(ports()), 'DHCP or TFTP is still served')
+  t.match(await ironic.ask('GET', `/v1/nodes/${last.name}`), { provision_state: 'active', protected: true })
 })

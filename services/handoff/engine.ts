@@ -83,8 +83,8 @@ export function startHandoff(deps: HandoffDeps) {
   const log = deps.log.child({ service: 'handoff' })
   /** Under way this moment. */
   const running = new Map<string, Promise<void>>()
-  /** What we remember of those on their way; lost at no harm. `dueAt` by the clock that never goes back. */
-  const hints = new Map<string, { last: LastDone; dueAt: number }>()
+  /** Those on their way, and what we remember of them, which is lost at no harm. `dueAt` by the clock that never goes back. */
+  const onTheirWay = new Map<string, { last: LastDone; dueAt: number }>()
   const ironics = new Map<string, Ironic>()
   let timer: NodeJS.Timeout | undefined
   let closed = false
@@ -145,12 +145,9 @@ export function startHandoff(deps: HandoffDeps) {
     if (facts.standing().finishedAt !== null)
       throw new AppError('wrong-state', 'the hand-over is finished; there is nothing left to hand over')
     const { url, ...login } = target
-    const elsewhere = open().find(({ handover }) => handover?.target !== url)
-    if (elsewhere)
-      throw new AppError(
-        'wrong-state',
-        `machines are on their way to ${elsewhere.handover?.target}; end that first`
-      )
+    for (const { handover } of facts.nodes())
+      if (isOpen(handover) && handover.target !== url)
+        throw new AppError('wrong-state', `machines are on their way to ${handover.target}; end that first`)
     const { nodes } = plan(idents, options)
     const chosen = nodes.filter(({ uuid }) => !facts.nodeByUuid(uuid)?.handover)
     const blocked = chosen.filter(({ blockers }) => blockers.length > 0)
@@ -190,23 +187,22 @@ export function startHandoff(deps: HandoffDeps) {
       }
     })
     for (const { uuid } of chosen)
-      hints.set(uuid, { last: null, dueAt: performance.now() + LET_GO_MILLISECONDS })
+      onTheirWay.set(uuid, { last: null, dueAt: performance.now() + LET_GO_MILLISECONDS })
     go()
     return chosen.map(({ name, uuid }) => name ?? uuid)
   }
 
-  /** Those that are not yet where they are to be. */
-  const open = () =>
-    facts.nodes().filter(({ handover }) => handover && (handover.undoing || handover.finishedAt === null))
+  /** Whether it is not yet where it is to be. */
+  const isOpen = (handover: Handover | null | undefined): handover is Handover =>
+    !!handover && (handover.undoing || handover.finishedAt === null)
 
   /** Does for each machine that is due the next thing; those that wait take nobody's turn. */
   function go(): void {
     clearTimeout(timer)
     if (closed) return
     let next = Infinity
-    for (const { uuid } of open()) {
+    for (const [uuid, { dueAt }] of onTheirWay) {
       if (running.has(uuid)) continue
-      const dueAt = hints.get(uuid)?.dueAt ?? 0
       if (dueAt > performance.now()) next = Math.min(next, dueAt)
       else if (running.size < AT_ONCE)
         running.set(
@@ -221,19 +217,13 @@ export function startHandoff(deps: HandoffDeps) {
 
   /** Looks at one machine and does one thing. */
   async function turn(uuid: string): Promise<void> {
-    let last = hints.get(uuid)?.last ?? null
+    let last = onTheirWay.get(uuid)?.last ?? null
     let pause: number
     try {
       const step = await stepOf(uuid, last)
       trouble(uuid, step.do === 'stop' ? step.trouble : null)
-      last =
-        step.do === 'stop'
-          ? null
-          : step.do === 'wait'
-            ? last
-            : step.do === 'provision'
-              ? step.target
-              : step.do
+      if (step.do === 'stop') last = null
+      else if (step.do !== 'wait') last = step.do === 'provision' ? step.target : step.do
       pause = pauseAfter(step)
     } catch (error) {
       if (!(error instanceof AppError)) log.error({ err: error, node: uuid }, 'handing over failed here')
@@ -241,14 +231,18 @@ export function startHandoff(deps: HandoffDeps) {
       const passing = error instanceof AppError && error.detail['passing'] === true
       pause = passing ? LOOK_EVERY_MILLISECONDS * 2 : AFTER_TROUBLE_MILLISECONDS
     }
-    hints.set(uuid, { last, dueAt: performance.now() + pause })
+    if (isOpen(facts.nodeByUuid(uuid)?.handover))
+      onTheirWay.set(uuid, { last, dueAt: performance.now() + pause })
+    else onTheirWay.delete(uuid)
   }
 
   /** What was done, or is in the way. */
   async function stepOf(uuid: string, last: LastDone): Promise<HandoffStep> {
-    const [one] = plan([uuid], (facts.nodeByUuid(uuid)?.handover as Handover).options).nodes
-    const node = one?.export as HandoffNode
-    const { target, login, undoing, options } = facts.nodeByUuid(uuid)?.handover as Handover
+    const handover = facts.nodeByUuid(uuid)?.handover
+    // Deleted here, or forgotten.
+    if (!handover) return { do: 'give-back' }
+    const { target, login, undoing, options } = handover
+    const node = plan([uuid], options).nodes[0]?.export as HandoffNode
     const ironic = ironicOf(target, JSON.parse(store.sealer.open(login)) as IronicLogin)
     const remote = await look(ironic, node)
     // Asked back, or forgotten, while we looked.
@@ -347,7 +341,7 @@ export function startHandoff(deps: HandoffDeps) {
     // What is being done may end in trouble that is no longer of interest.
     await running.get(uuid)
     trouble(uuid, null)
-    hints.set(uuid, { last: null, dueAt: 0 })
+    onTheirWay.set(uuid, { last: null, dueAt: 0 })
     go()
     const patience = performance.now() + UNDO_PATIENCE_MILLISECONDS
     for (;;) {
@@ -372,7 +366,6 @@ export function startHandoff(deps: HandoffDeps) {
         told(uuid, { target: row.handover.target, step: 'taken-back', note: null })
       ])
     })
-    hints.delete(uuid)
   }
 
   /**
@@ -382,9 +375,7 @@ export function startHandoff(deps: HandoffDeps) {
   function finishAll(): Ending {
     if (facts.standing().finishedAt === null) {
       const nodes = facts.nodes()
-      const open = nodes.filter(
-        ({ handover }) => !handover || handover.undoing || handover.finishedAt === null
-      )
+      const open = nodes.filter(({ handover }) => !handover || isOpen(handover))
       if (nodes.length === 0)
         throw new AppError('wrong-state', 'nothing was handed over, so there is nothing to finish')
       if (open.length > 0)
@@ -505,6 +496,8 @@ export function startHandoff(deps: HandoffDeps) {
     return { event: { kind: 'handoff', at: now(), nodeUuid, orderId: null, subject: detail.step, detail } }
   }
 
+  for (const { uuid, handover } of facts.nodes())
+    if (isOpen(handover)) onTheirWay.set(uuid, { last: null, dueAt: 0 })
   go()
   return {
     plan,

@@ -189,6 +189,7 @@ export async function serve(args: string[]): Promise<void> {
     dhcpAnswers: dhcp.answersFor,
     bootedAt: dhcp.bootedAt,
     bootDevice: async (node) => bmc(node).bootDevice(),
+    letGo: (uuid) => consoles.dismiss(uuid, new AppError('wrong-state', 'The machine is handed over')),
     onFinish: () => void endLanding()
   })
   const api = await startApi({

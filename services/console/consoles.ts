@@ -33,6 +33,8 @@ export type Consoles<Machine> = {
    * Joins the others there, or opens the console. The guest hears the last words first, and nothing before this returns.
    */
   join(key: string, machine: Machine, guest: Guest, options: ConsoleOptions): Seat
+  /** Ends this one, if it is open; its guests are told why. */
+  dismiss(key: string, error: AppError): void
   /** Ends all; resolves when the BMCs have been told. */
   close(): Promise<void>
 }
@@ -151,6 +153,10 @@ export function startConsoles<Machine>(deps: ConsolesDeps<Machine>): Consoles<Ma
           if (desk.guests.delete(guest) && desk.guests.size === 0) leaveDesk(key, desk)
         }
       }
+    },
+    dismiss(key, error) {
+      const desk = desks.get(key)
+      if (desk) end(key, desk, error)
     },
     async close() {
       closed = true

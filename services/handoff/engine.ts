@@ -64,6 +64,8 @@ export type HandoffDeps = {
   bootedAt: (mac: Mac) => number | null
   /** As the BMC has it now; AppError when it does not tell. */
   bootDevice: (node: Node) => Promise<BootDeviceSetting>
+  /** Ends what goes on with its BMC; called when the row is written that stops all else. */
+  letGo: (uuid: string) => void
   /** Ends DHCP and TFTP for good; called when the hand-over is finished. */
   onFinish: () => void
 }
@@ -186,8 +188,10 @@ export function startHandoff(deps: HandoffDeps) {
         ])
       }
     })
-    for (const { uuid } of chosen)
+    for (const { uuid } of chosen) {
+      deps.letGo(uuid)
       onTheirWay.set(uuid, { last: null, dueAt: performance.now() + LET_GO_MILLISECONDS })
+    }
     go()
     return chosen.map(({ name, uuid }) => name ?? uuid)
   }

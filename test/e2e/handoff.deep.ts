@@ -196,8 +196,11 @@ t.test('handed over as they run', async (t) => {
   const [boots, disks, before] = [await each(bootId), await each(diskHash), await chassis()]
   await startCapture(rack)
   captureBmcs()
-  await sleep(1000)
+  // Somebody looks at a console, which is a session with a BMC.
+  const viewer = seedling(rack, 'console', names[0] as string).catch((error: Error) => error.message)
+  await sleep(3000)
   await howto(/seedling handoff commit .*/)
+  t.match(await viewer, /is handed over/)
   const letGo = Date.now() + LET_GO_MS
   await allHandedOver()
   t.comment(`${Date.now() - letGo + LET_GO_MS} ms for six machines`)

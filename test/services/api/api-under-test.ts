@@ -157,6 +157,7 @@ export function someDeps(given: Parameters<typeof aConfig>[1] = {}) {
       dhcpAnswers: async () => null,
       bootedAt: () => null,
       bootDevice: async () => ({ device: 'none', persistent: false, efi: false, valid: false }),
+      letGo: () => undefined,
       onFinish: () => undefined
     }),
     backups: createBackups({ store, facts, dataDir: config.dataDir, configFile: null, now: Date.now })

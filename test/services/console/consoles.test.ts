@@ -161,6 +161,22 @@ t.test('left while it opens, and while it is tried again', async (t) => {
   t.ok(left - failures.length <= 1, 'not tried any more')
 })
 
+t.test('dismissed, the guests of that machine are told, and no others', async (t) => {
+  const { consoles, opened } = hall(t)
+  const [first, second] = [guest(), guest()]
+  consoles.join('n1', 'm', first, LOOK)
+  consoles.join('n2', 'm', second, LOOK)
+  await until('both are open', () => opened.length === 2)
+  consoles.dismiss('n1', consoleTaken(BMC))
+  consoles.dismiss('n3', consoleTaken(BMC))
+  t.equal(first.error?.message, consoleTaken(BMC).message)
+  t.equal(second.error, null)
+  t.same(
+    opened.map(({ closed }) => closed),
+    [true, false]
+  )
+})
+
 t.test('closed, everybody is told and nothing is opened', async (t) => {
   const { consoles, opened } = hall(t)
   const [first, second] = [guest(), guest()]

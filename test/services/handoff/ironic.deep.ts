@@ -100,6 +100,7 @@ async function aRack(t: Test, count: number) {
       dhcpAnswers: async () => null,
       bootedAt: () => null,
       bootDevice: async () => ({ device: 'none', persistent: false, efi: false, valid: false }),
+      letGo: () => undefined,
       onFinish: () => undefined
     })
   return { facts, bmcs, start, config }

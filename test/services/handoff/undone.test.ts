@@ -56,6 +56,11 @@ t.test('goes on from what somebody began by hand, wherever it is killed while it
     driver_info: { ipmi_address: '127.0.0.1' },
     automated_clean: false
   })
+  t.match(
+    await handoff('commit', ...TO_TARGET, 'ctl-2'),
+    /Nothing left to hand over/,
+    'given away is given away'
+  )
   t.same(await records(), ['ctl-2'])
   t.equal((await ironic.ask('GET', '/v1/ports')).ports.length, 1)
 })

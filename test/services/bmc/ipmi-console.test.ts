@@ -84,6 +84,8 @@ t.test('a machine that is off', async (t) => {
   t.equal(seat.lost, null)
   bmc.sol.faults.unavailable = false
   await until('what was typed comes', () => bmc.sol.typed === 'hello?')
+  // The BMC has it before we have its answer.
+  await until('that is told, too', () => seat.news.length > 1)
   t.same(seat.news, ['unavailable', 'available'])
 })
 

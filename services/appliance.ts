@@ -130,7 +130,7 @@ async function otherServers(link: HostLink): Promise<string[]> {
       quiet: false,
       onChange: () => {},
       answer: () => {},
-      log: openLog('silent'),
+      log: openLog('silent').log,
       now: () => Date.now()
     })
     await sleep(LISTEN_MILLISECONDS)

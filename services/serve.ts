@@ -51,7 +51,7 @@ const ADDRESS_PATIENCE_MILLISECONDS = 3000
 export async function serve(args: string[]): Promise<void> {
   const file = configFile(args)
   const config = loadConfig(file)
-  const log = openLog(config.log.level)
+  const { log, lost } = openLog(config.log.level)
   log.info({ config, node: process.version, pid: process.pid }, 'starting')
 
   const systemd = await openSystemd(process.env)
@@ -202,6 +202,7 @@ export async function serve(args: string[]): Promise<void> {
     dhcp,
     consoles: { join, recordings },
     handoff,
+    lostLines: lost,
     backups: createBackups({ store, facts, dataDir: config.dataDir, configFile: file, now })
   })
   // Sockets do not outlive their link, and no answer may name an address that is not ours: ended, we are started again, and

@@ -57,6 +57,8 @@ export type ApiDeps = {
   dhcp: DhcpInsight
   consoles: ConsoleAccess
   handoff: HandoffAccess
+  /** Lines of the log that nobody will read: since the start, and those that the log does not tell of yet. */
+  lostLines: () => { all: number; untold: number }
   backups: {
     /** The bytes of an encrypted backup. */
     make(passphrase: string, withImages: boolean): AsyncIterable<Buffer>

@@ -10,7 +10,7 @@ const LITTLE_SPACE = 512 * 2 ** 20
 export type Check = { name: string; ok: boolean; message: string }
 
 export function healthRoutes(app: App, deps: ApiDeps): void {
-  const { config, store, facts, dhcp, backups, handoff, now } = deps
+  const { config, store, facts, dhcp, backups, handoff, lostLines, now } = deps
   const startedAt = now()
   const { address, interface: link } = config.network
 
@@ -32,6 +32,16 @@ export function healthRoutes(app: App, deps: ApiDeps): void {
       free >= LITTLE_SPACE
         ? `${mebibytes} MiB free`
         : `only ${mebibytes} MiB free in ${config.dataDir}; delete images nobody uses, or make the disk larger`
+    )
+    const lost = lostLines()
+    check(
+      'log',
+      lost.untold === 0,
+      lost.untold > 0
+        ? `nobody reads it: ${lost.untold} lines are lost; look at what takes standard output (journald)`
+        : lost.all > 0
+          ? `is read again; ${lost.all} lines were lost since the start`
+          : 'is read'
     )
     const here = networkInterfaces()[link]?.some((one) => one.address === address) === true
     check(

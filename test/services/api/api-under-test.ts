@@ -71,7 +71,9 @@ export function someDeps(given: Parameters<typeof aConfig>[1] = {}) {
     watch: ReturnType<ApiDeps['dhcp']['watch']>
     intruder: string | null
     openConsole: ConsolesDeps<Node>['open']
+    lost: ReturnType<ApiDeps['lostLines']>
   } = {
+    lost: { all: 0, untold: 0 },
     conflict: null,
     intruder: null,
     openConsole: async () => {
@@ -160,6 +162,7 @@ export function someDeps(given: Parameters<typeof aConfig>[1] = {}) {
       letGo: () => undefined,
       onFinish: () => undefined
     }),
+    lostLines: () => ({ ...around.lost }),
     backups: createBackups({ store, facts, dataDir: config.dataDir, configFile: null, now: Date.now })
   }
   return {

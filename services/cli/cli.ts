@@ -27,6 +27,7 @@ import {
   type DeployOptions,
   type Out
 } from './nodes.ts'
+import { supportCommand } from './support.ts'
 import { eventLine, followEvents, lastEventId, timeline } from './timeline.ts'
 
 const DEFAULT_SOCKET = '/run/seedling/api.sock'
@@ -98,6 +99,7 @@ export async function runCli(argv: string[]): Promise<number> {
   backupCommand(program, command)
   handoffCommands(program, command)
   healthCommand(program, command)
+  supportCommand(program, command)
 
   try {
     await program.parseAsync(argv)

@@ -58,11 +58,17 @@ export async function* followEvents(
 
 /** The id of the newest event: where following begins. */
 export async function lastEventId(client: Client): Promise<number> {
-  let last = 0
+  return (await lastEvents(client, 1)).at(-1)?.id ?? 0
+}
+
+/** The newest, at most so many; the oldest of them first. */
+export async function lastEvents(client: Client, most: number): Promise<ShownEvent[]> {
+  let last: ShownEvent[] = []
   for (;;) {
-    const { events } = (await client.ask('GET', `/v1/events?after=${last}`)) as { events: ShownEvent[] }
-    const newest = events.at(-1)
-    if (!newest) return last
-    last = newest.id
+    const { events } = (await client.ask('GET', `/v1/events?after=${last.at(-1)?.id ?? 0}`)) as {
+      events: ShownEvent[]
+    }
+    if (events.length === 0) return last
+    last = [...last, ...events].slice(-most)
   }
 }

@@ -19,8 +19,10 @@ const OTHER = '52:54:00:5e:ee:02'
 const KEY = 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f admin'
 /** Emulated, and beside other tests. */
 const PATIENCE_MILLISECONDS = 300_000
-/** After which a key is taken for one that shows nothing. */
-const KEY_PATIENCE_MILLISECONDS = 5000
+/** After which a key that shows nothing is taken for lost. */
+const KEY_PATIENCE_MILLISECONDS = 20_000
+/** After which what a key shows is taken for drawn. */
+const QUIET_MILLISECONDS = 250
 
 const SETTINGS = {
   hostname: 'seed',
@@ -99,18 +101,15 @@ async function openSerial(path: string) {
         await sleep(100)
       }
     },
-    /** Key by key, each when what the one before shows is there: GRUB loses keys while it draws. */
+    /** Key by key, each when what the one before shows is there, and once more when it shows nothing: GRUB loses keys while it draws. */
     async type(keys: string): Promise<void> {
-      for (const key of keys) {
-        const before = heard.length
-        serial.write(key, 'latin1')
-        const deadline = performance.now() + KEY_PATIENCE_MILLISECONDS
-        let shown = -1
-        while ((shown !== heard.length || shown === before) && performance.now() < deadline) {
-          shown = heard.length
-          await sleep(80)
+      for (const key of keys)
+        for (const before = heard.length; heard.length === before;) {
+          serial.write(key, 'latin1')
+          const deadline = performance.now() + KEY_PATIENCE_MILLISECONDS
+          while (heard.length === before && performance.now() < deadline) await sleep(20)
+          for (let shown = -1; shown !== heard.length; await sleep(QUIET_MILLISECONDS)) shown = heard.length
         }
-      }
     }
   }
 }

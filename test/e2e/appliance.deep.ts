@@ -181,6 +181,7 @@ t.test(
         // Its power is cut.
       }
     }, 5000)
+    t.teardown(() => clearInterval(sample))
     type Told = { events: { kind: string }[] }
     await until(
       async () =>
@@ -198,7 +199,6 @@ t.test(
     await cutAppliance(rack)
     await startSeed(rack)
     await followToActive(rack, names)
-    clearInterval(sample)
     for (const name of names) t.equal((await nodeState(rack, name)).provision_state, 'active')
     t.equal(ssh('journalctl --list-boots --quiet | wc -l'), '2', 'the journal from before is there')
     t.ok(most > 0 && most <= 512, `${most} MiB in use at most`)

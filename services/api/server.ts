@@ -10,6 +10,7 @@ import { TypeBoxValidatorCompiler } from '@fastify/type-provider-typebox'
 import websocket from '@fastify/websocket'
 import Fastify, { LogController, type FastifyBaseLogger } from 'fastify'
 import { AppError } from '../../src/domain/error.ts'
+import { roomForConnections } from '../descriptors.ts'
 import { listenOptions, listenStream, type InheritedSockets, type ListenOptions } from '../listen.ts'
 import { backupRoutes } from './backup.ts'
 import { bmcRoutes } from './bmc.ts'
@@ -59,7 +60,7 @@ export function buildApi(deps: ApiDeps, door: Door = { kind: 'socket' }): App {
     schemaErrorFormatter: (errors, part) => schemaError(errors as Parameters<typeof schemaError>[0], part)
   })
   app.server.headersTimeout = HEADER_MILLISECONDS
-  app.server.maxConnections = MAX_CONNECTIONS
+  app.server.maxConnections = Math.min(MAX_CONNECTIONS, Math.floor(roomForConnections() / 8))
   app.setValidatorCompiler(TypeBoxValidatorCompiler)
   readJsonOnly(app)
   answerErrors(app)

@@ -23,6 +23,7 @@ import { bootDelayed, sendingDelay } from '../../src/decide/boot-delay.ts'
 import { decideScript, type Dialect } from '../../src/decide/script.ts'
 import { tftpName } from '../../src/decide/tftp-names.ts'
 import { parseMac, type Mac } from '../../src/wire/address.ts'
+import { roomForConnections } from '../descriptors.ts'
 import { listenStream, type ListenOptions } from '../listen.ts'
 import type { Apply } from '../store/apply.ts'
 import type { Facts, MachineFacts } from '../store/facts.ts'
@@ -91,7 +92,8 @@ export function buildBoot(deps: BootDeps, bodies: Bodies | null = null): Fastify
     bodyLimit: 2 ** 20
   })
   // A room full of machines, a few connections each.
-  app.server.maxConnections = MOST_CONNECTIONS
+  // Each has a descriptor, while it is sent something another, and a file.
+  app.server.maxConnections = Math.min(MOST_CONNECTIONS, Math.floor(roomForConnections() / 4))
   const send = createSender(bodies)
   const openFiles = createOpenFiles()
   app.addHook('onClose', () => openFiles.close())

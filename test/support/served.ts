@@ -33,8 +33,23 @@ export type Served = {
   stop(signal?: NodeJS.Signals): void
 }
 
-export function serve(t: Test, host: Namespace, folder: string, env: Record<string, string> = {}): Served {
-  const child = host.spawn(process.execPath, [MAIN, 'serve', '--config', join(folder, 'seedling.json')], env)
+/** `wrap`: a program that starts it. */
+export function serve(
+  t: Test,
+  host: Namespace,
+  folder: string,
+  env: Record<string, string> = {},
+  wrap: string[] = []
+): Served {
+  const [command, ...args] = [
+    ...wrap,
+    process.execPath,
+    MAIN,
+    'serve',
+    '--config',
+    join(folder, 'seedling.json')
+  ]
+  const child = host.spawn(command as string, args, env)
   let said = ''
   for (const stream of [child.stdout, child.stderr])
     stream?.on('data', (bytes: Buffer) => (said += bytes.toString()))

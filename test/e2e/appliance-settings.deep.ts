@@ -166,8 +166,8 @@ t.test('kernel arguments, typed in the boot menu', async (t) => {
   await serial.hear(/version before/)
   await serial.type('e')
   await serial.hear(/start \$boot/)
-  // Down to that line, to its end; and start it.
-  await serial.type(`\x0e\x05 ${typed.join(' ')}\x18`)
+  // Down to that line, the third, to its end; and start it.
+  await serial.type(`\x0e\x0e\x05 ${typed.join(' ')}\x18`)
   await serves(t, serial, 'kernel arguments')
 })
 

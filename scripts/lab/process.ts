@@ -1,7 +1,7 @@
 // Processes of the host: run one to its end, start one that outlives us, and know a recorded one again. A pid alone is
 // not an identity (pids are reused), so a record also holds the start time, and a stranger is never signalled.
 import { spawn, spawnSync } from 'node:child_process'
-import { closeSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { closeSync, openSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 /** Runs a command to its end and answers its output. @throws Error with the command and what it said on stderr */
@@ -75,7 +75,8 @@ function startTime(pid: number): string {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
     // The second field is the program's name in brackets and may itself hold spaces and brackets.
     const [state, ...fields] = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-    return state === 'Z' ? '' : fields[18]!
+    // Its first thread may be gone before the others, which still hold its files.
+    return state === 'Z' && readdirSync(`/proc/${pid}/task`).length === 1 ? '' : fields[18]!
   } catch {
     return ''
   }

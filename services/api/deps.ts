@@ -72,7 +72,8 @@ export type HandoffEnding = { finishedAt: number | null; stillAsking: string[]; 
 
 /** Giving machines to another owner (services/handoff). */
 export type HandoffAccess = {
-  plan(nodes: readonly string[], options: HandoffOptions): HandoffPlan
+  /** Asks BMCs for boot devices; what they do not tell is in the plan. */
+  plan(nodes: readonly string[], options: HandoffOptions): Promise<HandoffPlan>
   /** `bmcs`: it is to log in to each BMC. */
   check(
     target: { url: string },

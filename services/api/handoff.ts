@@ -69,7 +69,7 @@ const options = (given: Given) => ({
 export function handoffRoutes(app: App, { handoff }: ApiDeps): void {
   // POST although it changes nothing: what it is asked does not fit an address.
   app.post('/v1/handoff/plan', { schema: { body: Plan } }, async ({ body }) => {
-    const plan = handoff.plan(body.nodes ?? [], options(body))
+    const plan = await handoff.plan(body.nodes ?? [], options(body))
     const shown = body.secrets ? plan : withoutSecrets(plan)
     return { plan: shown, ...(body.export ? { files: EXPORTS[body.export as ExportFormat](shown) } : {}) }
   })

@@ -3,7 +3,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { ironicNode } from '../../src/decide/handoff-export.ts'
 import { HANDED_OVER, NO_DRIVER } from '../../src/decide/handoff-step.ts'
-import type { BootDeviceSetting } from '../../src/domain/bmc.ts'
 import { AppError } from '../../src/domain/error.ts'
 import type { HandoffNode, HandoffPlan } from '../../src/domain/handoff.ts'
 import type { Ip, Mac } from '../../src/wire/address.ts'
@@ -19,8 +18,6 @@ export type CheckDeps = {
   /** null: nobody was asked. */
   answers: DhcpAnswers | null
   addressOf: (mac: Mac) => Ip | null
-  /** As its BMC has it now. */
-  bootDevice: (uuid: string) => Promise<BootDeviceSetting>
 }
 
 /** Machines looked at together: a conductor logs in to some five BMCs a second. */
@@ -64,7 +61,7 @@ export async function checkTarget(
 async function checkNode(
   ironic: Ironic,
   { export: node, blockers }: HandoffPlan['nodes'][number],
-  { bmcs, answers, addressOf, bootDevice }: CheckDeps
+  { bmcs, answers, addressOf }: CheckDeps
 ): Promise<string[]> {
   const label = node.name ?? node.uuid
   const found = blockers.map(({ message }) => `PROBLEM: ${label}: ${message}`)
@@ -79,10 +76,8 @@ async function checkNode(
       found.push(`PROBLEM: ${label}: its MAC ${address} is taken there, by node ${holder.node_uuid}`)
     if (answers) found.push(...dhcpFindings(label, address, addressOf(address), answers.get(address) ?? []))
   }
-  // What stands in the way comes first, and a machine that is handed over is no longer ours to ask.
+  // What stands in the way comes first.
   if (blockers.length > 0) return found
-  const elsewhere = await bootElsewhere(bootDevice(node.uuid))
-  if (elsewhere !== null) found.push(`PROBLEM: ${label}: ${elsewhere}`)
   if (bmcs && !there) {
     const fault = await logInFault(ironic, node)
     found.push(
@@ -92,18 +87,6 @@ async function checkNode(
     )
   }
   return found
-}
-
-/** Why its next start would not be from its disk; null: it would, as far as its BMC has a say in it. */
-async function bootElsewhere(asked: Promise<BootDeviceSetting>): Promise<string | null> {
-  try {
-    const { device, persistent, valid } = await asked
-    if (!valid || device === 'none' || device === 'disk') return null
-    return `its BMC has it boot from "${device}" ${persistent ? 'at every start' : 'at its next start'}; set that to the disk: seedling node boot-device`
-  } catch (error) {
-    if (!(error instanceof AppError)) throw error
-    return `its boot device is not known: ${error.message}`
-  }
 }
 
 function dhcpFindings(

@@ -20,9 +20,15 @@ import {
   type LastDone,
   type Remote
 } from '../../src/decide/handoff-step.ts'
-import { planHandoff } from '../../src/decide/handoff-plan.ts'
+import { planHandoff, type HandoffFacts } from '../../src/decide/handoff-plan.ts'
 import { provisionStateOf } from '../../src/decide/provision.ts'
-import type { Handover, HandoffNode, HandoffOptions, HandoffPlan } from '../../src/domain/handoff.ts'
+import type {
+  HandoffBlockerCode,
+  Handover,
+  HandoffNode,
+  HandoffOptions,
+  HandoffPlan
+} from '../../src/domain/handoff.ts'
 import type { BootDeviceSetting } from '../../src/domain/bmc.ts'
 import type { Change } from '../../src/domain/change.ts'
 import { AppError } from '../../src/domain/error.ts'
@@ -78,7 +84,17 @@ export type Ending = {
   canSwitchOff: boolean
 }
 
+/** Machines of which the BMC is not asked where they boot from: it cannot be, is no longer ours to ask, or says it for a while only. */
+const NOT_ASKED: ReadonlySet<HandoffBlockerCode> = new Set([
+  'handed-over',
+  'order-open',
+  'not-active',
+  'bmc-missing',
+  'bmc-driver-info'
+])
+
 export type Handoff = ReturnType<typeof startHandoff>
+type PlannedNode = HandoffFacts['nodes'][number]
 
 export function startHandoff(deps: HandoffDeps) {
   const { config, store, facts, apply, now } = deps
@@ -100,19 +116,44 @@ export function startHandoff(deps: HandoffDeps) {
     return ironic
   }
 
-  function plan(idents: readonly string[], options: HandoffOptions): HandoffPlan {
-    const wanted = idents.length > 0 ? idents.map((ident) => nodeNamed(ident)) : facts.nodes()
-    return planHandoff({ nodes: wanted.map(factsOf), subnets: config.network.subnets }, options)
+  /** With what their BMCs say. */
+  async function plan(idents: readonly string[], options: HandoffOptions): Promise<HandoffPlan> {
+    const fromRows = drawUp(idents, options)
+    const asked = fromRows.nodes.filter(({ blockers }) => !blockers.some(({ code }) => NOT_ASKED.has(code)))
+    const answers = await Promise.all(
+      asked.map(async ({ uuid }) => [uuid, await bootDeviceOf(nodeNamed(uuid))] as const)
+    )
+    return drawUp(idents, options, new Map(answers))
   }
 
-  function factsOf(node: Node) {
+  function drawUp(
+    idents: readonly string[],
+    options: HandoffOptions,
+    bootDevices?: ReadonlyMap<string, PlannedNode['bootDevice']>
+  ): HandoffPlan {
+    const wanted = idents.length > 0 ? idents.map((ident) => nodeNamed(ident)) : facts.nodes()
+    const nodes = wanted.map((node) => factsOf(node, bootDevices?.get(node.uuid)))
+    return planHandoff({ nodes, subnets: config.network.subnets }, options)
+  }
+
+  async function bootDeviceOf(node: Node): Promise<PlannedNode['bootDevice']> {
+    try {
+      return await deps.bootDevice(node)
+    } catch (error) {
+      if (!(error instanceof AppError)) throw error
+      return { unknown: error.message }
+    }
+  }
+
+  function factsOf(node: Node, bootDevice: PlannedNode['bootDevice'] = null): PlannedNode {
     const instance = node.instanceUuid === null ? null : facts.instanceByUuid(node.instanceUuid)
     return {
       node,
       ports: facts.portsOfNode(node.uuid),
       orders: facts.ordersOfNode(node.uuid),
       instance,
-      image: instance ? facts.imageById(instance.imageId) : null
+      image: instance ? facts.imageById(instance.imageId) : null,
+      bootDevice
     }
   }
 
@@ -129,13 +170,12 @@ export function startHandoff(deps: HandoffDeps) {
     options: HandoffOptions,
     bmcs: boolean
   ): Promise<string[]> {
-    const { nodes } = plan(idents, options)
+    const { nodes } = await plan(idents, options)
     const answers = await deps.dhcpAnswers(
       nodes.flatMap(({ export: { ports } }) => ports.map(({ address }) => address))
     )
-    const bootDevice = (uuid: string) => deps.bootDevice(nodeNamed(uuid))
     return checkTarget(ironicOf(url, login), url, nodes, {
-      ...{ nova: options.nova, bmcs, answers, addressOf, bootDevice }
+      ...{ nova: options.nova, bmcs, answers, addressOf }
     })
   }
 
@@ -150,7 +190,7 @@ export function startHandoff(deps: HandoffDeps) {
     for (const { handover } of facts.nodes())
       if (isOpen(handover) && handover.target !== url)
         throw new AppError('wrong-state', `machines are on their way to ${handover.target}; end that first`)
-    const { nodes } = plan(idents, options)
+    const { nodes } = drawUp(idents, options)
     const chosen = nodes.filter(({ uuid }) => !facts.nodeByUuid(uuid)?.handover)
     const blocked = chosen.filter(({ blockers }) => blockers.length > 0)
     if (blocked.length > 0)
@@ -246,7 +286,7 @@ export function startHandoff(deps: HandoffDeps) {
     // Deleted here, or forgotten.
     if (!handover) return { do: 'give-back' }
     const { target, login, undoing, options } = handover
-    const node = plan([uuid], options).nodes[0]?.export as HandoffNode
+    const node = drawUp([uuid], options).nodes[0]?.export as HandoffNode
     const ironic = ironicOf(target, JSON.parse(store.sealer.open(login)) as IronicLogin)
     const remote = await look(ironic, node)
     // Asked back, or forgotten, while we looked.

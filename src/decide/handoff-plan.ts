@@ -1,6 +1,7 @@
 // What would be given to whom, and what stands in the way: rows → plan. Ironic's adoption checks hardly anything, and what is wrong shows months
 // later, at the first rebuild (services/handoff/README.md); so all that can be known here is said before anything is sent.
 
+import type { BootDeviceSetting } from '../domain/bmc.ts'
 import { cpuArch, type Node, type Port } from '../domain/node.ts'
 import type { HandoffBlocker, HandoffNode, HandoffOptions, HandoffPlan } from '../domain/handoff.ts'
 import type { Image } from '../domain/image.ts'
@@ -17,6 +18,8 @@ export type HandoffFacts = {
     orders: readonly Order[]
     instance: Instance | null
     image: Image | null
+    /** As its BMC has it now, or why that is not known; null: it was not asked. */
+    bootDevice: BootDeviceSetting | { unknown: string } | null
   }[]
   subnets: readonly Subnet[]
 }
@@ -131,7 +134,7 @@ function withBootMode(node: Node): string {
 }
 
 function blockers(
-  { node, ports, orders, image }: One,
+  { node, ports, orders, image, bootDevice }: One,
   options: HandoffOptions,
   bmcs: ReadonlyMap<string, number>
 ): HandoffBlocker[] {
@@ -165,6 +168,14 @@ function blockers(
     add(
       'power-off',
       'it is off, and would be kept off by the other side; switch it on first: seedling node power on'
+    )
+
+  if (bootDevice !== null && 'unknown' in bootDevice)
+    add('boot-device-unknown', `where its next start would be from is not known: ${bootDevice.unknown}`)
+  else if (bootDevice?.valid && bootDevice.device !== 'none' && bootDevice.device !== 'disk')
+    add(
+      'boot-device',
+      `its BMC has it boot from "${bootDevice.device}" ${bootDevice.persistent ? 'at every start' : 'at its next start'}; set that to the disk: seedling node boot-device`
     )
 
   const {

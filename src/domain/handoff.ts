@@ -32,6 +32,8 @@ export type HandoffBlockerCode =
   | 'handed-over'
   | 'power-unknown'
   | 'power-off'
+  | 'boot-device'
+  | 'boot-device-unknown'
   | 'bmc-missing'
   | 'bmc-shared'
   | 'bmc-driver-info'

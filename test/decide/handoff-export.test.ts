@@ -42,7 +42,8 @@ const plan = planHandoff(
       ],
       orders: [],
       instance: anInstance({ hostname: `ctl-${number}` }),
-      image: anImage()
+      image: anImage(),
+      bootDevice: null
     })),
     subnets: [
       aSubnet({

@@ -4,6 +4,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
+import type { BootDeviceSetting } from '../../src/domain/bmc.ts'
 import { newNode, newPort, patchNode } from '../../src/decide/enrolment.ts'
 import { planHandoff, type HandoffFacts } from '../../src/decide/handoff-plan.ts'
 import { nextHandoffStep, type HandoffStep, type RemoteNode } from '../../src/decide/handoff-step.ts'
@@ -37,12 +38,32 @@ const ready = (given: Partial<Node> = {}, more: Partial<One> = {}): One => ({
   orders: [anOrder({ kind: 'deploy', state: 'done' })],
   instance: anInstance(),
   image: anImage(),
+  bootDevice: null,
   ...more
 })
 const plan = (nodes: One[], options: Partial<HandoffOptions> = {}) =>
   planHandoff({ nodes, subnets: [aSubnet()] }, { ...OPTIONS, ...options })
 const codes = (one: One, options: Partial<HandoffOptions> = {}) =>
   plan([one], options).nodes[0]?.blockers.map(({ code }) => code)
+
+t.test('a machine that would not boot from its disk', async (t) => {
+  const fault = (given: Partial<BootDeviceSetting>) => {
+    const bootDevice = { device: 'none', persistent: false, efi: false, valid: true, ...given } as const
+    return plan([ready({}, { bootDevice })]).nodes[0]?.blockers.map(({ message }) => message)
+  }
+  t.match(fault({ device: 'pxe', persistent: true }), [/boot from "pxe" at every start/])
+  t.match(fault({ device: 'cdrom' }), [/boot from "cdrom" at its next start; .*seedling node boot-device/])
+  for (const fine of [
+    { device: 'pxe', valid: false },
+    { device: 'none' },
+    { device: 'disk', persistent: true }
+  ] as const)
+    t.same(fault(fine), [])
+  const bootDevice = { unknown: 'the BMC does not answer' }
+  t.match(plan([ready({}, { bootDevice })]).nodes[0]?.blockers, [
+    { code: 'boot-device-unknown', message: /is not known: the BMC does not answer/ }
+  ])
+})
 
 t.test('a machine that runs its instance can go, with all that its new owner needs', async (t) => {
   const [planned] = plan([ready()]).nodes

@@ -19,7 +19,8 @@ const node = planHandoff(
         ports: [aPort()],
         orders: [],
         instance: anInstance(),
-        image: anImage()
+        image: anImage(),
+        bootDevice: null
       }
     ],
     subnets: []

@@ -22,6 +22,7 @@ import { openStore } from '../../../services/store/open.ts'
 import type { DhcpFacts } from '../../../src/decide/dhcp.ts'
 import type { Change } from '../../../src/domain/change.ts'
 import { AppError } from '../../../src/domain/error.ts'
+import type { BootDeviceSetting } from '../../../src/domain/bmc.ts'
 import type { Node } from '../../../src/domain/node.ts'
 import { anImage } from '../../support/builders.ts'
 
@@ -72,8 +73,10 @@ export function someDeps(given: Parameters<typeof aConfig>[1] = {}) {
     intruder: string | null
     openConsole: ConsolesDeps<Node>['open']
     lost: ReturnType<ApiDeps['lostLines']>
+    bootDevice: (node: Node) => Promise<BootDeviceSetting>
   } = {
     lost: { all: 0, untold: 0 },
+    bootDevice: async () => ({ device: 'none', persistent: false, efi: false, valid: false }),
     conflict: null,
     intruder: null,
     openConsole: async () => {
@@ -158,7 +161,7 @@ export function someDeps(given: Parameters<typeof aConfig>[1] = {}) {
       now: Date.now,
       dhcpAnswers: async () => null,
       bootedAt: () => null,
-      bootDevice: async () => ({ device: 'none', persistent: false, efi: false, valid: false }),
+      bootDevice: (node) => around.bootDevice(node),
       letGo: () => undefined,
       onFinish: () => undefined
     }),

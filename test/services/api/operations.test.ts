@@ -1,8 +1,10 @@
 // Health, backups and hand-over plans through the API.
 
+import { randomUUID } from 'node:crypto'
 import { buildApi } from '../../../services/api/server.ts'
 import { readBackup } from '../../../services/backup-file.ts'
-import { aHandover, aNode, aPort } from '../../support/builders.ts'
+import { AppError } from '../../../src/domain/error.ts'
+import { aHandover, aNode, aPort, anImage, anInstance, anInventory } from '../../support/builders.ts'
 import { someDeps } from './api-under-test.ts'
 import t from 'tap'
 
@@ -144,4 +146,46 @@ t.test('the hand-over is finished when every machine is gone, and that is its la
     t.equal(refused.statusCode, 400)
     t.match(refused.body, /hand-over is finished/)
   }
+})
+
+t.test('a plan has what BMCs say of boot devices; nobody asks that of a machine that stays', async (t) => {
+  const { deps, around, remove } = someDeps()
+  t.teardown(remove)
+  const staying = aNode({ uuid: randomUUID(), name: 'ctl-2', state: 'available', driverInfo: {} })
+  deps.store.commit(() =>
+    deps.apply([
+      { put: 'image', row: anImage() },
+      {
+        put: 'node',
+        row: aNode({
+          state: 'active',
+          powerState: 'on',
+          instanceUuid: anInstance().uuid,
+          inventory: anInventory()
+        })
+      },
+      { put: 'node', row: staying },
+      { put: 'instance', row: anInstance() },
+      { put: 'port', row: aPort() }
+    ])
+  )
+  const app = buildApi(deps)
+  const asked: (string | null)[] = []
+  const blockers = async () => {
+    const payload = { image_url: 'http://images.example' }
+    const { plan } = (await app.inject({ method: 'POST', url: '/v1/handoff/plan', payload })).json() as {
+      plan: { nodes: { name: string; blockers: { code: string; message: string }[] }[] }
+    }
+    return plan.nodes.find(({ name }) => name === 'ctl-1')?.blockers
+  }
+  around.bootDevice = async ({ name }) => {
+    asked.push(name)
+    return { device: 'pxe', persistent: true, efi: false, valid: true }
+  }
+  t.match(await blockers(), [{ code: 'boot-device', message: /boot from "pxe" at every start/ }])
+  around.bootDevice = async () => {
+    throw new AppError('bmc-unreachable', 'it does not answer')
+  }
+  t.match(await blockers(), [{ code: 'boot-device-unknown', message: /it does not answer/ }])
+  t.same(asked, ['ctl-1'])
 })

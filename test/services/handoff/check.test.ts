@@ -4,8 +4,6 @@ import t from 'tap'
 import { checkTarget } from '../../../services/handoff/check.ts'
 import { createIronic } from '../../../services/handoff/ironic.ts'
 import { planHandoff } from '../../../src/decide/handoff-plan.ts'
-import type { BootDeviceSetting } from '../../../src/domain/bmc.ts'
-import { AppError } from '../../../src/domain/error.ts'
 import type { Node } from '../../../src/domain/node.ts'
 import { aNode, anImage, anInstance, aPort, someHandoffOptions } from '../../support/builders.ts'
 
@@ -17,45 +15,28 @@ const EMPTY = {
   portByAddress: async () => null
 }
 
-function check(given: Partial<Node>, bootDevice: () => Promise<BootDeviceSetting>, nova = false) {
+function check(given: Partial<Node>, nova = false) {
   const node = aNode({ state: 'active', powerState: 'on', ...given })
-  const one = { node, ports: [aPort()], orders: [], instance: anInstance(), image: anImage() }
+  const one = {
+    node,
+    ports: [aPort()],
+    orders: [],
+    instance: anInstance(),
+    image: anImage(),
+    bootDevice: null
+  }
   const { nodes } = planHandoff({ nodes: [one], subnets: [] }, someHandoffOptions({ nova }))
-  const asked = { nova, bmcs: false, answers: null, addressOf: () => null, bootDevice }
+  const asked = { nova, bmcs: false, answers: null, addressOf: () => null }
   return checkTarget(EMPTY, 'http://ironic.example', nodes, asked)
 }
 
-const set = (given: Partial<BootDeviceSetting>) => async () => ({
-  ...({ device: 'none', persistent: false, efi: false, valid: true } as const),
-  ...given
-})
-
-t.test('a machine that would not boot from its disk', async (t) => {
-  const problems = async (bootDevice: () => Promise<BootDeviceSetting>) =>
-    (await check({}, bootDevice)).filter((line) => /PROBLEM: ctl-1/.test(line))
-  t.match(await problems(set({ device: 'pxe', persistent: true })), [/boot from "pxe" at every start/])
-  t.match(await problems(set({ device: 'cdrom' })), [/boot from "cdrom" at its next start/])
-  for (const fine of [
-    { device: 'pxe', valid: false },
-    { device: 'none' },
-    { device: 'disk', persistent: true }
-  ] as const)
-    t.same(await problems(set(fine)), [])
-  const silent = async () => {
-    throw new AppError('bmc-unreachable', 'the BMC does not answer')
-  }
-  t.match(await problems(silent), [/boot device is not known: the BMC does not answer/])
-})
-
 t.test('what stands in the way anyhow, and drivers that are not there', async (t) => {
-  const off = await check({ powerState: 'off' }, async () => {
-    throw new Error('nobody is to ask')
-  })
+  const off = await check({ powerState: 'off' })
   t.match(
     off.filter((line) => line.startsWith('PROBLEM')),
     [/driver "ipmi" \(there is redfish\)/, /it is off/]
   )
-  const nova = await check({}, set({}), true)
+  const nova = await check({}, true)
   t.match(
     nova.filter((line) => line.startsWith('PROBLEM')),
     [/driver "ipmi"/, /driver "fake-hardware"/]

@@ -126,7 +126,7 @@ t.test("the export is taken by Ironic's own client", async (t) => {
   const handoff = start()
   t.teardown(() => handoff.close())
   const folder = t.testdir({})
-  const files = EXPORTS.ironic(handoff.plan([], OPTIONS))
+  const files = EXPORTS.ironic(await handoff.plan([], OPTIONS))
   for (const [name, content] of Object.entries(files)) writeFileSync(join(folder, name), content)
   await ironic.baremetal('create', join(folder, 'nodes.json'))
   t.match(readFileSync(join(folder, 'adopt.sh'), 'utf8'), /adopt/)

@@ -2,16 +2,11 @@
 // operator are answered, and when the others are gone everybody is.
 
 import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { openStore } from '../../services/store/open.ts'
-import { createApply } from '../../services/store/apply.ts'
 import { aNode, aPort } from '../support/builders.ts'
-import { addNamespace, connect, run } from '../support/namespace.ts'
-import { aFolder, ask, dataOf, serve } from '../support/served.ts'
+import { run } from '../support/namespace.ts'
+import { aHostAndRoom, ask, fill, serve } from '../support/served.ts'
 
 /** In the hundreds of a usual host nobody would come near it. */
 const MOST_DESCRIPTORS = 128
@@ -30,25 +25,13 @@ const CLIENT = `
   console.log('begun')`
 
 t.test('descriptors', { timeout: 120_000 }, async (t) => {
-  const root = mkdtempSync(join(tmpdir(), 'descriptors-'))
-  t.teardown(() => rmSync(root, { recursive: true }))
-  const [host, room] = [await addNamespace('host'), await addNamespace('room')]
-  t.teardown(async () => {
-    for (const namespace of [host, room]) await namespace.remove()
-  })
-  await connect([host, 'eth0'], [room, 'eth0'], MAC)
-  await host.run('ip', 'address', 'add', '192.0.2.1/24', 'dev', 'eth0')
+  const { host, room, folder } = await aHostAndRoom(t, MAC)
   for (const address of MAD) await room.run('ip', 'address', 'add', `${address}/24`, 'dev', 'eth0')
-  const folder = aFolder(root, 'seedling', '192.0.2.1')
-  const store = openStore(dataOf(folder))
   const node = aNode({ state: 'manageable' })
-  store.commit(() =>
-    createApply(store)([
-      { put: 'node', row: node },
-      { put: 'port', row: aPort({ nodeUuid: node.uuid, address: MAC, reservedIp: '192.0.2.100' }) }
-    ])
-  )
-  store.close()
+  fill(folder, [
+    { put: 'node', row: node },
+    { put: 'port', row: aPort({ nodeUuid: node.uuid, address: MAC, reservedIp: '192.0.2.100' }) }
+  ])
   const served = serve(t, host, folder, {}, ['prlimit', `--nofile=${MOST_DESCRIPTORS}`])
   await served.serves()
   const pid = (await run('ip', 'netns', 'pids', host.name)).trim()

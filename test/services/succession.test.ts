@@ -4,13 +4,12 @@ import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { createApply } from '../../services/store/apply.ts'
 import { createFacts } from '../../services/store/facts.ts'
 import { openStore } from '../../services/store/open.ts'
 import { FENCED_EXIT } from '../../src/domain/standing.ts'
 import { aNode, aPort } from '../support/builders.ts'
 import { addNamespace, connect, type Namespace } from '../support/namespace.ts'
-import { aFolder, ask, dataOf, seedling, serve } from '../support/served.ts'
+import { aFolder, ask, dataOf, fill, seedling, serve } from '../support/served.ts'
 
 const MAC = '52:54:00:00:01:00'
 
@@ -34,15 +33,11 @@ async function twoHosts(t: Test): Promise<[Namespace, Namespace]> {
 }
 
 function enrol(folder: string): void {
-  const store = openStore(dataOf(folder))
   const node = aNode({ state: 'manageable' })
-  store.commit(() =>
-    createApply(store)([
-      { put: 'node', row: node },
-      { put: 'port', row: aPort({ nodeUuid: node.uuid }) }
-    ])
-  )
-  store.close()
+  fill(folder, [
+    { put: 'node', row: node },
+    { put: 'port', row: aPort({ nodeUuid: node.uuid }) }
+  ])
 }
 
 function look(folder: string) {
@@ -104,11 +99,7 @@ t.test(
 t.test('one that was off meanwhile notices before it serves', async (t) => {
   const { one, two, first: before, second: after } = await aPlace(t)
   cpSync(dataOf(before), dataOf(after), { recursive: true })
-  const store = openStore(dataOf(after))
-  store.commit(() =>
-    createApply(store)([{ put: 'standing', row: { id: 1, epoch: 1, fenced: null, finishedAt: null } }])
-  )
-  store.close()
+  fill(after, [{ put: 'standing', row: { id: 1, epoch: 1, fenced: null, finishedAt: null } }])
   const next = serve(t, two, after)
   await next.serves()
   const { code, said } = await serve(t, one, before).ended

@@ -1,10 +1,13 @@
 // Real Seedlings for tests: `seedling serve` as a process in a namespace, on a folder with nothing in it but a configuration.
 
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Test } from 'tap'
-import { run, type Namespace } from './namespace.ts'
+import { createApply, type Apply } from '../../services/store/apply.ts'
+import { openStore } from '../../services/store/open.ts'
+import { addNamespace, connect, run, type Namespace } from './namespace.ts'
 
 const MAIN = join(import.meta.dirname, '../../services/main.ts')
 
@@ -24,6 +27,26 @@ export function aFolder(root: string, name: string, address: string): string {
   }
   writeFileSync(join(folder, 'seedling.json'), JSON.stringify(config))
   return folder
+}
+
+/** Seedling's host, a room at the other end of its cable (`mac`: the room's), and a folder for it; all gone after the test. */
+export async function aHostAndRoom(t: Pick<Test, 'teardown'>, mac?: string) {
+  const root = mkdtempSync(join(tmpdir(), 'served-'))
+  const [host, room] = [await addNamespace('host'), await addNamespace('room')]
+  t.teardown(async () => {
+    for (const namespace of [host, room]) await namespace.remove()
+    rmSync(root, { recursive: true })
+  })
+  await connect([host, 'eth0'], [room, 'eth0'], mac)
+  await host.run('ip', 'address', 'add', '192.0.2.1/24', 'dev', 'eth0')
+  return { root, host, room, folder: aFolder(root, 'seedling', '192.0.2.1') }
+}
+
+/** Puts rows into the state in a folder, while nobody runs on it. */
+export function fill(folder: string, changes: Parameters<Apply>[0]): void {
+  const store = openStore(dataOf(folder))
+  store.commit(() => createApply(store)(changes))
+  store.close()
 }
 
 export type Served = {

@@ -7,10 +7,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { readCapture } from '../../../scripts/lab/capture.ts'
 import { dhcpExchanges } from '../../../scripts/lab/exchanges.ts'
-import { createApply } from '../../../services/store/apply.ts'
-import { openStore } from '../../../services/store/open.ts'
 import { aHandover, aNode, aPort } from '../../support/builders.ts'
-import { aFolder, ask, dataOf, serve } from '../../support/served.ts'
+import { aFolder, ask, fill, serve } from '../../support/served.ts'
 import { aLan, dnsmasq } from '../dhcp/watch-lan.ts'
 
 t.setTimeout(120_000)
@@ -37,29 +35,26 @@ t.test('each answers its own only', async (t) => {
     file,
     JSON.stringify({ ...config, network: { ...config.network, dhcp: { tolerate: [CLOUD] } } })
   )
-  const store = openStore(dataOf(home))
-  store.commit(() =>
-    createApply(store)(
-      [OURS, GIVEN].flatMap(({ name, mac, ip }, index) => {
-        const uuid = aNode().uuid.replace(/.$/, `${index}`)
-        const handover = name === GIVEN.name ? aHandover({ finishedAt: 2 }) : null
-        const driverInfo = { ipmi_address: `203.0.113.${index}` }
-        return [
-          { put: 'node' as const, row: aNode({ uuid, name, state: 'active', handover, driverInfo }) },
-          {
-            put: 'port' as const,
-            row: aPort({
-              uuid: aPort().uuid.replace(/.$/, `${index}`),
-              nodeUuid: uuid,
-              address: mac,
-              reservedIp: ip
-            })
-          }
-        ]
-      })
-    )
+  fill(
+    home,
+    [OURS, GIVEN].flatMap(({ name, mac, ip }, index) => {
+      const uuid = aNode().uuid.replace(/.$/, `${index}`)
+      const handover = name === GIVEN.name ? aHandover({ finishedAt: 2 }) : null
+      const driverInfo = { ipmi_address: `203.0.113.${index}` }
+      return [
+        { put: 'node' as const, row: aNode({ uuid, name, state: 'active', handover, driverInfo }) },
+        {
+          put: 'port' as const,
+          row: aPort({
+            uuid: aPort().uuid.replace(/.$/, `${index}`),
+            nodeUuid: uuid,
+            address: mac,
+            reservedIp: ip
+          })
+        }
+      ]
+    })
   )
-  store.close()
   const serveFor = (...machines: Machine[]) =>
     dnsmasq(
       t,

@@ -6,10 +6,8 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { readCapture } from '../../../scripts/lab/capture.ts'
-import { createApply } from '../../../services/store/apply.ts'
-import { openStore } from '../../../services/store/open.ts'
 import { aHandover, aNode, aPort } from '../../support/builders.ts'
-import { aFolder, ask, dataOf, serve } from '../../support/served.ts'
+import { aFolder, ask, fill, serve } from '../../support/served.ts'
 import { startIpmiSim } from '../bmc/ipmi-sim.ts'
 import { aLan } from '../dhcp/watch-lan.ts'
 
@@ -29,7 +27,6 @@ t.test('a minute of silence', async (t) => {
   const file = join(home, 'seedling.json')
   const config = JSON.parse(readFileSync(file, 'utf8')) as object
   writeFileSync(file, JSON.stringify({ ...config, bmc: { pollSeconds: 10 } }))
-  const store = openStore(dataOf(home))
   const rows = [OURS, GIVEN].flatMap(({ name, mac, ip, bmc }, index) => {
     const uuid = aNode().uuid.replace(/.$/, `${index}`)
     const handover = name === GIVEN.name ? aHandover({ finishedAt: 2 }) : null
@@ -47,8 +44,7 @@ t.test('a minute of silence', async (t) => {
       { put: 'port' as const, row: aPort(port) }
     ]
   })
-  store.commit(() => createApply(store)(rows))
-  store.close()
+  fill(home, rows)
   await serve(t, host, home).serves()
   while (/"probing"/.test(await ask(home, 'dhcp', 'status', '--json'))) await sleep(100)
   const seedling = (await host.run('cat', '/sys/class/net/eth0/address')).trim()

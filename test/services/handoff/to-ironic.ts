@@ -2,20 +2,16 @@
 // holds what it is told.
 
 import { once } from 'node:events'
-import { rmSync, mkdtempSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Test } from 'tap'
-import { createApply } from '../../../services/store/apply.ts'
-import { openStore } from '../../../services/store/open.ts'
 import type { Change } from '../../../src/domain/change.ts'
 import { aNode, anImage, anInstance, anOrder, aPort } from '../../support/builders.ts'
 import { startIronic, type IronicUnderTest } from '../../support/ironic.ts'
-import { addNamespace, connect, type Namespace } from '../../support/namespace.ts'
+import type { Namespace } from '../../support/namespace.ts'
 import type { Cut, Told } from '../../support/relay.ts'
-import { aFolder, ask, dataOf, serve, type Served } from '../../support/served.ts'
+import { aHostAndRoom, ask, fill, serve, type Served } from '../../support/served.ts'
 import { startIpmiSim, type IpmiSim } from '../bmc/ipmi-sim.ts'
 
 const TARGET = 'http://127.0.0.1:6390'
@@ -114,20 +110,9 @@ export async function until(what: () => boolean | Promise<boolean>, complaint: s
 
 /** Seedling on so many active machines, and an Ironic that knows nothing of them. */
 export async function besideIronic(t: Test, count: number) {
-  const host = await addNamespace('host')
-  const lan = await addNamespace('lan')
-  const folder = mkdtempSync(join(tmpdir(), 'to-ironic-'))
-  t.teardown(async () => {
-    for (const namespace of [host, lan]) await namespace.remove()
-    rmSync(folder, { recursive: true })
-  })
-  await connect([host, 'eth0'], [lan, 'eth0'])
-  await host.run('ip', 'address', 'add', '192.0.2.1/24', 'dev', 'eth0')
+  const { host, room: lan, folder: home } = await aHostAndRoom(t)
   const [machines, rows] = await someMachines(t, host, count)
-  const home = aFolder(folder, 'seedling', '192.0.2.1')
-  const store = openStore(dataOf(home))
-  store.commit(() => createApply(store)(rows))
-  store.close()
+  fill(home, rows)
   const ironic = await startIronic(t, { namespace: host.name })
   const relay = await startRelay(t, host, ironic)
   let process: Served = serve(t, host, home)

@@ -26,6 +26,7 @@ import type { DhcpPacket } from '../../src/domain/packet.ts'
 import type { Ip, Mac } from '../../src/wire/address.ts'
 import type { DhcpMessage } from '../../src/wire/dhcp.ts'
 import type { Config } from '../config.ts'
+import type { LostLines } from '../log.ts'
 import type { Apply } from '../store/apply.ts'
 import type { Facts } from '../store/facts.ts'
 import type { Store } from '../store/open.ts'
@@ -57,8 +58,7 @@ export type ApiDeps = {
   dhcp: DhcpInsight
   consoles: ConsoleAccess
   handoff: HandoffAccess
-  /** Lines of the log that nobody will read: since the start, and those that the log does not tell of yet. */
-  lostLines: () => { all: number; untold: number }
+  lostLines: () => LostLines
   backups: {
     /** The bytes of an encrypted backup. */
     make(passphrase: string, withImages: boolean): AsyncIterable<Buffer>

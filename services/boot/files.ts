@@ -6,6 +6,7 @@ import { once } from 'node:events'
 import { closeSync, read, writeSync } from 'node:fs'
 import { open, type FileHandle } from 'node:fs/promises'
 import type { ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import type { FastifyReply, FastifyRequest } from 'fastify'
@@ -174,7 +175,7 @@ export function createSender(
     }
     active++
     try {
-      const socket = await descriptor(raw)
+      const socket = await connectionOf(raw)
       if ('bytes' in content)
         await pour(content.bytes.subarray(what.start, what.start + what.length), raw, limits)
       else if (bodies && socket >= 0)
@@ -196,11 +197,15 @@ export function createSender(
 
 /**
  * The number of a reply's connection, once it is this reply's turn: the answer before it may not be over when its request has come. -1: it has none.
- * Node does not say it openly.
  */
-async function descriptor(raw: ServerResponse): Promise<number> {
+async function connectionOf(raw: ServerResponse): Promise<number> {
   if (!raw.socket && !raw.destroyed) await Promise.race([once(raw, 'socket'), once(raw, 'close')])
-  return (raw.socket as { _handle?: { fd?: number } | null } | null)?._handle?.fd ?? -1
+  return descriptor(raw.socket)
+}
+
+/** The number of a connection; -1: it has none any more. Node does not say it openly. */
+export function descriptor(socket: Socket | null): number {
+  return (socket as { _handle?: { fd?: number } | null } | null)?._handle?.fd ?? -1
 }
 
 /** Head first, by Node; then the body past it. */

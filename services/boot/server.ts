@@ -30,7 +30,15 @@ import type { Facts, MachineFacts } from '../store/facts.ts'
 import type { Store } from '../store/open.ts'
 import { createAdmission, USUAL_ADMISSION, type AdmissionLimits } from './admission.ts'
 import { startBodies, type Bodies } from './bodies.ts'
-import { CONTENT_LENGTH, createSender, imagePath, isSha256, type BootFiles, type Content } from './files.ts'
+import {
+  CONTENT_LENGTH,
+  createSender,
+  descriptor,
+  imagePath,
+  isSha256,
+  type BootFiles,
+  type Content
+} from './files.ts'
 import { createOpenFiles } from './open-files.ts'
 
 /** Mounted beside our own routes: the agent's calls, the metadata. */
@@ -176,8 +184,7 @@ export function buildBoot(deps: BootDeps, bodies: Bodies | null = null): Fastify
   }
 
   function segmentsOf(socket: FastifyRequest['socket']): { sent: number; resent: number } | null {
-    // Node does not say it openly; without it nothing is known.
-    const fd = (socket as { _handle?: { fd?: number } | null })._handle?.fd ?? -1
+    const fd = descriptor(socket)
     return fd >= 0 ? (deps.segments?.(fd) ?? null) : null
   }
 

@@ -1,6 +1,6 @@
 // `seedling handoff …`: what would be given, to whom, whether it can be, and then giving it.
 
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import type { Command } from 'commander'
@@ -9,6 +9,7 @@ import { CliError, type Client, type Json } from './client.ts'
 import type { AddCommand } from './command.ts'
 import { table } from './format.ts'
 import type { Out } from './nodes.ts'
+import { writePrivate } from './private-file.ts'
 
 type Options = {
   export?: string
@@ -189,9 +190,7 @@ async function plan(client: Client, out: Out, nodes: string[], options: Options)
     const folder = options.out ?? '.'
     mkdirSync(folder, { recursive: true })
     for (const [name, content] of Object.entries(files)) {
-      // A file that is there keeps its mode, and may be anybody's to read.
-      rmSync(join(folder, name), { force: true })
-      writeFileSync(join(folder, name), content, { mode: 0o600, flag: 'wx' })
+      writePrivate(join(folder, name), content, true)
       if (!out.asJson) out.line(`written: ${join(folder, name)}`)
     }
   }

@@ -2,7 +2,7 @@
 // whoever may ask, which has no secrets, and of the last lines of the log; what operators write into a node for themselves stays out.
 
 import { execFileSync } from 'node:child_process'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { release } from 'node:os'
 import { gzipSync } from 'node:zlib'
 import type { Command } from 'commander'
@@ -10,6 +10,7 @@ import { CliError, type Client, type Json } from './client.ts'
 import type { AddCommand } from './command.ts'
 import { bytes } from './format.ts'
 import type { Out } from './nodes.ts'
+import { writePrivate } from './private-file.ts'
 import { lastEvents } from './timeline.ts'
 
 const UNIT = 'seedling.service'
@@ -45,7 +46,7 @@ async function support(
 ): Promise<void> {
   const document = gzipSync(JSON.stringify(await collect(client), null, 1))
   try {
-    writeFileSync(file, document, { mode: 0o600, flag: force ? 'w' : 'wx' })
+    writePrivate(file, document, force === true)
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException
     throw new CliError(code === 'EEXIST' ? `${file} is there already; --force replaces it` : message)

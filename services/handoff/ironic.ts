@@ -3,10 +3,10 @@
 import type { JsonPatch, RemoteNode } from '../../src/decide/handoff-step.ts'
 import { AppError } from '../../src/domain/error.ts'
 import { createTokens, type KeystoneLogin } from './keystone.ts'
+import { request, type Answer } from './request.ts'
 
 /** Interfaces reset with the driver: 1.45; automated cleaning off for a node: 1.47; protected: 1.48; owner: 1.50; description: 1.51. */
 const MICROVERSION = '1.51'
-const PATIENCE_MILLISECONDS = 60_000
 
 /** How to log in: with a token, by name and password ("name:password", HTTP basic authentication), or through Keystone; or not at all. */
 export type IronicLogin = { token?: string; user?: string; keystone?: KeystoneLogin }
@@ -54,33 +54,19 @@ export function createIronic(url: string, login: IronicLogin = {}): Ironic {
     )
   }
 
-  async function send(
-    method: string,
-    path: string,
-    body: unknown
-  ): Promise<{ status: number; text: string }> {
+  async function send(method: string, path: string, body: unknown): Promise<Answer> {
     const token = tokens ? await tokens.token() : login.token
-    try {
-      const response = await fetch(`${base}${path}`, {
-        method,
-        redirect: 'error',
-        signal: AbortSignal.timeout(PATIENCE_MILLISECONDS),
-        headers: {
-          accept: 'application/json',
-          'x-openstack-ironic-api-version': MICROVERSION,
-          ...(body === undefined ? {} : { 'content-type': 'application/json' }),
-          ...(token ? { 'x-auth-token': token } : {}),
-          ...(login.user ? { authorization: `Basic ${Buffer.from(login.user).toString('base64')}` } : {})
-        },
-        ...(body === undefined ? {} : { body: JSON.stringify(body) })
-      })
-      return { status: response.status, text: await response.text() }
-    } catch (error) {
-      const { cause, message } = error as Error & { cause?: { code?: string } }
-      throw new AppError('bad-request', `${base} does not answer: ${cause?.code ?? message}`, {
-        passing: true
-      })
-    }
+    return request(base, `${base}${path}`, {
+      method,
+      headers: {
+        accept: 'application/json',
+        'x-openstack-ironic-api-version': MICROVERSION,
+        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+        ...(token ? { 'x-auth-token': token } : {}),
+        ...(login.user ? { authorization: `Basic ${Buffer.from(login.user).toString('base64')}` } : {})
+      },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) })
+    })
   }
 
   function parsed(text: string): unknown {

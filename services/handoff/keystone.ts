@@ -1,8 +1,7 @@
 // Logging in to OpenStack's Keystone, Identity API v3: `POST /v3/auth/tokens` answers a token in a header.
 
 import { AppError } from '../../src/domain/error.ts'
-
-const PATIENCE_MILLISECONDS = 60_000
+import { request } from './request.ts'
 
 /** As `auth` of a cloud in clouds.yaml: by an application credential, or by a user's password and what it is for. */
 export type KeystoneLogin = {
@@ -47,27 +46,15 @@ export function createTokens(login: KeystoneLogin): Tokens {
 
 async function logIn(login: KeystoneLogin): Promise<string> {
   const base = login.auth_url.replace(/\/+$/, '').replace(/\/v3$/, '')
-  let response: Response
-  let text: string
-  try {
-    response = await fetch(`${base}/v3/auth/tokens`, {
-      method: 'POST',
-      redirect: 'error',
-      signal: AbortSignal.timeout(PATIENCE_MILLISECONDS),
-      headers: { 'content-type': 'application/json', accept: 'application/json' },
-      body: JSON.stringify({ auth: authOf(login) })
-    })
-    text = await response.text()
-  } catch (error) {
-    const { cause, message } = error as Error & { cause?: { code?: string } }
-    throw new AppError('bad-request', `Keystone at ${base} does not answer: ${cause?.code ?? message}`, {
-      passing: true
-    })
-  }
-  const token = response.headers.get('x-subject-token')
-  if (response.status === 201 && token) return token
-  throw new AppError('bad-request', `Keystone at ${base} gives no token: ${faultOf(text, response.status)}`, {
-    passing: response.status >= 500
+  const { status, headers, text } = await request(`Keystone at ${base}`, `${base}/v3/auth/tokens`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', accept: 'application/json' },
+    body: JSON.stringify({ auth: authOf(login) })
+  })
+  const token = headers.get('x-subject-token')
+  if (status === 201 && token) return token
+  throw new AppError('bad-request', `Keystone at ${base} gives no token: ${faultOf(text, status)}`, {
+    passing: status >= 500
   })
 }
 

@@ -11,7 +11,6 @@
 //   scripts/bench/http [RUNS]       default 9; needs root
 
 import { createHash } from 'node:crypto'
-import { spawn } from 'node:child_process'
 import {
   chmodSync,
   closeSync,
@@ -24,9 +23,8 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { once } from 'node:events'
+import { serveBootApart } from '../../test/services/boot/serving.ts'
 import { content } from '../../test/services/tftp/content.ts'
 import { addNamespace, connect } from '../../test/support/namespace.ts'
 import { peerProgram } from './peers.ts'
@@ -56,39 +54,12 @@ const [host, room] = [await addNamespace('host'), await addNamespace('room')]
 const median = (numbers: number[]) =>
   numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)] as number
 
-type Line = {
-  msg: string
-  paths?: Record<'kernel' | 'ramdisk' | 'chunk', string>
-  rss?: number
-  loopP99?: number
-}
-
 /** Our service in the namespace `host`. */
-async function serveOurs(port: number) {
+function serveOurs(port: number) {
   const chunk = { path: join(root, 'hot'), sha256: createHash('sha256').update(hot).digest('hex') }
-  const serve = {
-    address: SERVER,
-    port,
-    kernel: join(root, 'kernel'),
-    ramdisk: join(root, 'cold'),
-    chunk,
-    clients
-  }
-  const script = join(import.meta.dirname, '../../test/services/boot/serve.ts')
-  const args = ['netns', 'exec', host.name, process.execPath, script, JSON.stringify(serve)]
-  const child = spawn('ip', args, { stdio: ['pipe', 'pipe', 'inherit'] })
-  const lines: Line[] = []
-  const log = createInterface({ input: child.stdout })
-  log.on('line', (line) => lines.push(JSON.parse(line) as Line))
-  await once(log, 'line')
-  return {
-    paths: lines[0]?.paths as NonNullable<Line['paths']>,
-    async stop() {
-      child.stdin.end()
-      await once(child, 'close')
-      return lines.find(({ msg }) => msg === 'closed') as Required<Line>
-    }
-  }
+  const [kernel, ramdisk] = [join(root, 'kernel'), join(root, 'cold')]
+  const serve = { address: SERVER, port, kernel, ramdisk, chunks: [chunk], clients }
+  return serveBootApart(serve, ['ip', 'netns', 'exec', host.name])
 }
 
 try {
@@ -109,7 +80,7 @@ try {
 
   const url = {
     ours: {
-      hot: `http://${SERVER}:8001${ours.paths.chunk}`,
+      hot: `http://${SERVER}:8001${ours.paths.chunks[0]}`,
       cold: `http://${SERVER}:8001${ours.paths.ramdisk}`
     },
     nginx: { hot: `http://${SERVER}:8002/hot`, cold: `http://${SERVER}:8002/cold` }

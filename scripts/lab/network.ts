@@ -100,7 +100,7 @@ export function buildNetwork(rack: RackPlan): void {
 }
 
 /** nftables' rules for an end of a cable at which packets that arrive are lost at random. */
-function lossyEnd(link: string, percent: number): string {
+export function lossyEnd(link: string, percent: number): string {
   return `table netdev lossy {
     chain arriving {
       type filter hook ingress device "${link}" priority 0

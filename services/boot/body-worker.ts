@@ -2,7 +2,9 @@
 
 import { performance } from 'node:perf_hooks'
 import { parentPort, receiveMessageOnPort } from 'node:worker_threads'
+import { sendingDelay } from '../../src/decide/boot-delay.ts'
 import { loadKoffi, nativeEvents, type Source } from '../native-events.ts'
+import { loadNative } from '../native-sockets.ts'
 import type { Piece, SenderLimits } from './bodies.ts'
 
 export type ToBodyWorker =
@@ -35,10 +37,13 @@ type Body = Source & {
   /** What was left, when a step had last been made. */
   mark: { left: number; at: number }
   limits: SenderLimits
+  /** Its connection loses packets, and has been set up for it. */
+  lossy: boolean
 }
 
 const koffi = await loadKoffi()
-if (!koffi) throw new Error('koffi is gone')
+const native = await loadNative()
+if (!koffi || !native) throw new Error('koffi is gone')
 const libc = koffi.load('libc.so.6')
 const sendfile = libc.func('int64_t sendfile(int, int, _Inout_ void *, uint64_t)')
 const setsockopt = libc.func('int setsockopt(int, int, int, const void *, uint32_t)')
@@ -92,6 +97,7 @@ function hear(message: ToBodyWorker): void {
       left: piece.length,
       mark,
       limits,
+      lossy: false,
       close: () => void closeFd(socket)
     }
     cork(body, true)
@@ -119,10 +125,15 @@ function slice(body: Body): void {
   }
 }
 
-/** Ends those that move too slowly. */
+/** Helps those that lose packets; ends those that move too slowly. */
 function look(): void {
   lookedAt = performance.now()
   for (const body of [...bodies.values()]) {
+    if (!body.lossy) {
+      const segments = native!.segments(body.fd)
+      body.lossy = segments !== null && sendingDelay(segments.sent, segments.resent) !== null
+      if (body.lossy) native!.expectLosses(body.fd)
+    }
     const { mark, limits, left } = body
     if (mark.left - left >= STEP) body.mark = { left, at: lookedAt }
     else if (lookedAt - mark.at > (limits.patienceSeconds + STEP / limits.slowest) * 1000)

@@ -98,7 +98,8 @@ export function negotiate(
     if (name === 'blksize' && value >= 8 && value <= 65464) {
       blockSize = Math.min(value, largestBlock)
       options.set(name, String(blockSize))
-    } else if (name === 'tsize' && value >= 0) {
+    } else if (name === 'tsize' && value >= 0 && size > 0) {
+      // curl refuses the size 0, and the UEFI shell divides by it.
       options.set(name, String(size))
     } else if (name === 'timeout' && value >= 1 && value <= 255) {
       timeout = value * 1000

@@ -98,6 +98,10 @@ const CASES: Readonly<Record<string, Case>> = {
   'one packet in ten is lost, each way': {
     options: { lossPercent: 10 },
     named: [{ cause: 'packets-lost', client: /./ }]
+  },
+  'one packet in five is lost, each way': {
+    options: { lossPercent: 20 },
+    named: [{ cause: 'packets-lost', client: /./ }]
   }
 }
 

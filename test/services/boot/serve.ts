@@ -19,8 +19,8 @@ export type Serve = {
   /** Paths of files. */
   kernel: string
   ramdisk: string
-  /** Path and sha256 of a chunk. */
-  chunk: { path: string; sha256: string }
+  /** Paths and sha256 of chunks. */
+  chunks: { path: string; sha256: string }[]
   clients: string[]
 }
 
@@ -31,9 +31,11 @@ const facts = createFacts(store)
 const apply = createApply(store)
 const log = pino({ level: 'info' }, pino.destination({ fd: 1, sync: true }))
 enrolRoom(store, apply, serve.clients)
-const chunk = imagePath(dataDir, 'chunks', serve.chunk.sha256)
-mkdirSync(dirname(chunk), { recursive: true })
-symlinkSync(serve.chunk.path, chunk)
+for (const { path, sha256 } of serve.chunks) {
+  const chunk = imagePath(dataDir, 'chunks', sha256)
+  mkdirSync(dirname(chunk), { recursive: true })
+  symlinkSync(path, chunk)
+}
 const files = await openBootFiles({ x86_64: serve })
 const boot = await startBoot({
   store,
@@ -61,7 +63,7 @@ const hashes = bootFileHashes(files).x86_64!
 const paths = {
   kernel: `/boot/kernel/${hashes.kernel}`,
   ramdisk: `/boot/ramdisk/${hashes.ramdisk}`,
-  chunk: `/images/chunks/${serve.chunk.sha256}`
+  chunks: serve.chunks.map(({ sha256 }) => `/images/chunks/${sha256}`)
 }
 log.info({ paths }, 'listening')
 process.stdin.resume()

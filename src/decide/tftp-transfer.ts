@@ -19,6 +19,8 @@ const SHORTEST_WAIT = 10
 const LONGEST_WAIT = 4000
 /** Without any progress for this long the client is gone; with the last wait it is not above half a minute. */
 const GIVE_UP = 25_000
+/** Sends of one block in vain that are no bad luck: at one datagram in five lost, each way, one transfer in five hundred meets them at its first block. */
+const IN_VAIN = 6
 /** Many ROMs start what they loaded without acknowledging its last block. */
 const LINGER = 5000
 
@@ -119,10 +121,10 @@ export function largestBlockFor(mtu: number): number {
 
 /**
  * Whether it looks as if big datagrams are lost on the way (tunnels, odd MTUs): the client acknowledged our options, then the first block did not
- * arrive twice. Then how large the blocks of its next transfer may be, else null.
+ * arrive, again and again. Then how large the blocks of its next transfer may be, else null.
  */
 export function smallerBlock({ heard, acked, tries, blockSize }: Transfer): number | null {
-  if (!heard || acked !== 0 || tries <= 2 || blockSize <= SMALLEST_USUAL_BLOCK) return null
+  if (!heard || acked !== 0 || tries < IN_VAIN || blockSize <= SMALLEST_USUAL_BLOCK) return null
   return blockSize > 1024 ? 1024 : SMALLEST_USUAL_BLOCK
 }
 
@@ -187,12 +189,16 @@ function acknowledged(transfer: Transfer, block: number, now: number): TransferS
   return next.rewound ? transmit(next, now, next.sent + 1) : transmit({ ...next, rewound: true }, now)
 }
 
-/** A new ACK came. Only a window that was sent once gives a sample of the round trip (Karn's rule, RFC 6298 section 3). */
+/**
+ * A new ACK came. Only a window that was sent once gives a sample of the round trip (Karn's rule, RFC 6298 section 3). One that was sent again and is
+ * answered within an ordinary round trip was lost, its client is no slower than before: then the next wait is an ordinary one too.
+ */
 function progress(transfer: Transfer, acked: number, now: number): Transfer {
   const next = { ...transfer, acked, heard: true, tries: 0, progressAt: now }
-  if (transfer.tries > 1) return next
   const sample = now - transfer.sentAt
   const before = transfer.roundTrip
+  if (transfer.tries > 1)
+    return before !== null && sample <= before.mean + 4 * before.deviation ? { ...next, late: 0 } : next
   next.late = 0
   next.roundTrip =
     before === null

@@ -52,6 +52,10 @@ export async function serve(args: string[]): Promise<void> {
   const file = configFile(args)
   const config = loadConfig(file)
   const { log, lost } = openLog(config.log.level)
+  // It ends the process as ever: what state it is in nobody can say, and all that counts is in the store.
+  process.on('uncaughtExceptionMonitor', (err) =>
+    log.fatal({ err }, 'our fault: the process ends, the next one goes on from what is stored')
+  )
   log.info({ config, node: process.version, pid: process.pid }, 'starting')
 
   const systemd = await openSystemd(process.env)

@@ -121,10 +121,13 @@ export function largestBlockFor(mtu: number): number {
 
 /**
  * Whether it looks as if big datagrams are lost on the way (tunnels, odd MTUs): the client acknowledged our options, then the first block did not
- * arrive, again and again. Then how large the blocks of its next transfer may be, else null.
+ * arrive, again and again. Then how large the blocks of its next transfer may be, else null. Of a file of one block nothing is known: who has it may
+ * have gone on without a word.
  */
-export function smallerBlock({ heard, acked, tries, blockSize }: Transfer): number | null {
-  if (!heard || acked !== 0 || tries < IN_VAIN || blockSize <= SMALLEST_USUAL_BLOCK) return null
+export function smallerBlock(transfer: Transfer): number | null {
+  const { heard, acked, tries, blockSize } = transfer
+  if (!heard || acked !== 0 || tries < IN_VAIN || lastBlock(transfer) === 1) return null
+  if (blockSize <= SMALLEST_USUAL_BLOCK) return null
   return blockSize > 1024 ? 1024 : SMALLEST_USUAL_BLOCK
 }
 

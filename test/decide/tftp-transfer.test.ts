@@ -422,8 +422,8 @@ t.test('the largest block a path carries', async (t) => {
 })
 
 t.test('big blocks that are lost again and again are made smaller, in steps', async (t) => {
-  const lost = (largest: number, sends: number): Transfer => {
-    let step = startTransfer(Buffer.alloc(4000), options('blksize=1468'), 0, largest)
+  const lost = (largest: number, sends: number, bytes = 4000): Transfer => {
+    let step = startTransfer(Buffer.alloc(bytes), options('blksize=1468'), 0, largest)
     step = stepTransfer(step.transfer, ack(0), 5)
     for (let count = 1; count < sends; count++)
       step = stepTransfer(step.transfer, 'timer', step.wakeAt as number)
@@ -433,6 +433,7 @@ t.test('big blocks that are lost again and again are made smaller, in steps', as
   t.equal(smallerBlock(lost(1468, 6)), 1024)
   t.equal(smallerBlock(lost(1024, 6)), 512)
   t.equal(smallerBlock(lost(512, 6)), null, 'smaller there is not')
+  t.equal(smallerBlock(lost(1468, 6, 1467)), null, 'it may have all there is')
   t.equal(smallerBlock(startTransfer(Buffer.alloc(1), options(''), 0).transfer), null)
 })
 

@@ -197,6 +197,12 @@ const orders = {
   async fill(): Promise<void> {
     await together(() => clients < crowd.leases, newcomer)
   },
+  /** Newcomers ask until so many more clients have a lease. */
+  async come(count: number): Promise<void> {
+    stopping = false
+    const enough = ledger.size + count
+    await together(() => ledger.size < enough, newcomer, 8)
+  },
   /** Loads the server, and goes on after the answer, which comes with so many more ACKs. */
   async load(more: number): Promise<void> {
     stopping = false

@@ -104,7 +104,7 @@ const ipxeScript = (
     'set net0/netmask 255.255.255.0',
     ...persistently(
       'kernel',
-      `kernel http://${SERVER}${kernel} initrd=initrd.magic rdinit=/check console=ttyS0 quiet`
+      `kernel http://${SERVER}${kernel} initrd=initrd.magic rdinit=/check console=ttyS0 loglevel=0`
     ),
     ...persistently('ramdisk', `initrd http://${SERVER}${ramdisk}`),
     ...persistently('check', `initrd http://${SERVER}${check} /check mode=755`),
@@ -112,12 +112,14 @@ const ipxeScript = (
     'boot'
   ].join('\n')
 }
-/** What is started in the machine: says what it got and switches off. */
+/** What is started in the machine: says what it got, twice, since a slow serial port loses words, and switches off. */
 export const CHECK = `#!/bin/sh
 PATH=/usr/bin:/usr/sbin:/bin:/sbin
 cd /
-for file in f*; do sha256sum $file; done
-sync
+for time in 1 2; do
+  sha256sum f*
+  sleep 3
+done
 poweroff -f
 `
 

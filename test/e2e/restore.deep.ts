@@ -4,8 +4,8 @@
 import { spawnSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import t, { type Test } from 'tap'
-import { readCapture, startCapture, stopCapture, type Packet } from '../../scripts/lab/capture.ts'
+import t from 'tap'
+import { readCapture, startCapture, stopCapture } from '../../scripts/lab/capture.ts'
 import { enrol, followToActive, nodeState, order } from '../../scripts/lab/deploy.ts'
 import { findRack, putUp, root, takeDown, until } from '../../scripts/lab/lab.ts'
 import { defaults, type RackPlan } from '../../scripts/lab/plan.ts'
@@ -13,10 +13,10 @@ import { inNamespace, run } from '../../scripts/lab/process.ts'
 import { api, seedConfig, seedling, seedPid, startSeed, stopSeed } from '../../scripts/lab/seed.ts'
 import { METADATA_ADDRESS } from '../../src/decide/dhcp-reply.ts'
 import type { StoredEvent } from '../../src/domain/event.ts'
-import { decodeDhcp } from '../../src/wire/dhcp.ts'
 import { checkLan } from './boot-path.ts'
 import { buildAll } from './build.ts'
 import { addHost } from './host.ts'
+import { checkAnswers } from './two-seedlings.ts'
 
 const NAME = 'move'
 const IMAGE = { name: 'tiny', file: join(root, '.cache/image/instance/tiny.qcow2') }
@@ -59,16 +59,6 @@ const hearOwnAddress = (namespace: string, link: string) =>
 
 const macOf = ({ namespace, lan }: RackPlan['seed']) =>
   run(inNamespace(namespace, ['cat', `/sys/class/net/${lan.link}/address`])).trim()
-
-/** What Seedling itself, not the kernel of its host, said to the machines. */
-const answersFrom = (packets: readonly Packet[], mac: string, port: number) =>
-  packets.filter(({ from, payload }) => from.mac === mac && from.port === port && payload.length > 0)
-
-/** The kind and the exchange of a DHCP answer to a machine. */
-function exchangeOf({ payload }: Packet): string {
-  const { chaddr, xid, options } = decodeDhcp(payload)
-  return `${chaddr} ${xid} ${options.messageType}`
-}
 
 for (const old of ['killed', 'still running'] as const)
   t.test(`the old one is ${old}`, async (t) => {
@@ -130,29 +120,6 @@ for (const old of ['killed', 'still running'] as const)
     checkLan(t, rack, packets)
     checkAnswers(t, packets, macOf(rack.seed), macOf(next.seed), names.length)
   })
-
-/** Asserts that nobody was answered by both, and that the old one said nothing any more when the new one began to. */
-function checkAnswers(t: Test, packets: readonly Packet[], before: string, after: string, machines: number) {
-  const dhcp = [before, after].map((mac) =>
-    // Neither answers a machine when it answers the other's question who it is.
-    answersFrom(packets, mac, 67).filter(({ payload }) => decodeDhcp(payload).yiaddr !== '0.0.0.0')
-  ) as [Packet[], Packet[]]
-  const http = [before, after].map((mac) => answersFrom(packets, mac, 80)) as [Packet[], Packet[]]
-  t.ok(dhcp[0].length >= machines && http[0].length > 0, 'the old one answered')
-  t.ok(http[1].length > 0, 'the new one answered')
-  const exchanges = new Set(dhcp[0].map(exchangeOf))
-  t.same(
-    dhcp[1].map(exchangeOf).filter((exchange) => exchanges.has(exchange)),
-    [],
-    'no DHCP exchange had answers of both'
-  )
-  const first = Math.min(...[...dhcp[1], ...http[1]].map(({ at }) => at))
-  t.same(
-    [...dhcp[0], ...http[0]].filter(({ at }) => at >= first).map(({ at }) => at - first),
-    [],
-    'the old one answered nothing after the new one'
-  )
-}
 
 async function dropHost(next: RackPlan): Promise<void> {
   await stopSeed(next)

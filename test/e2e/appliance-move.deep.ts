@@ -1,0 +1,116 @@
+// The appliance moves into another virtual machine while two machines are being deployed, as image/appliance/README.md tells: a second one is started
+// beside it with its card on the LAN unplugged, takes the state of the first, and is plugged in. Both machines finish, nobody is answered twice.
+// Takes some ten minutes.
+
+import { spawnSync } from 'node:child_process'
+import { join } from 'node:path'
+import t from 'tap'
+import { cutAppliance, sshToAppliance, startAppliance } from '../../scripts/lab/appliance.ts'
+import { readCapture, startCapture, stopCapture } from '../../scripts/lab/capture.ts'
+import { enrol, followToActive, nodeState, order } from '../../scripts/lab/deploy.ts'
+import { findRack, putUp, root, takeDown, until } from '../../scripts/lab/lab.ts'
+import { defaults, type RackPlan } from '../../scripts/lab/plan.ts'
+import { run, stopRecorded } from '../../scripts/lab/process.ts'
+import { api, startSeed } from '../../scripts/lab/seed.ts'
+import type { StoredEvent } from '../../src/domain/event.ts'
+import { buildAll } from './build.ts'
+import { checkAnswers } from './two-seedlings.ts'
+
+const NAME = 'apm'
+const IMAGE = { name: 'tiny', file: join(root, '.cache/image/instance/tiny.qcow2') }
+const PASSPHRASE = 'correct horse battery'
+
+t.setTimeout(3_000_000)
+buildAll(IMAGE.name)
+run([join(root, 'image/appliance/build')])
+const left = findRack(NAME)
+if (left) await takeDown(left)
+const rack = await putUp({ ...defaults, name: NAME, diskGiB: 1, appliance: true })
+t.teardown(() => takeDown(rack))
+const names = rack.machines.map(({ name }) => name)
+const ip = (line: string) => run(['ip', '-n', rack.lan.namespace, ...line.split(' ')])
+
+const at = (file: string) => join(rack.dir, file)
+const first = rack.appliance!
+/** The other virtual machine: alike, but for its cards and its address among the BMCs. */
+const next: RackPlan = {
+  ...rack,
+  seed: { ...rack.seed, log: at('next.log'), pidFile: at('next.pid'), apiSocket: at('next.sock') },
+  appliance: {
+    ...first,
+    disk: at('next.qcow2'),
+    seedDisk: at('next-seed.img'),
+    seedFolder: at('next-seed'),
+    console: at('next.console.log'),
+    lan: { ...first.lan, mac: '52:54:00:5e:ee:11', tap: 'tap-next' },
+    bmc: { ...first.bmc, mac: '52:54:00:5e:ee:12', tap: 'tap-next-b', address: '198.18.0.4' },
+    tunnel: { log: at('next-tunnel.log'), pidFile: at('next-tunnel.pid') }
+  }
+}
+
+function ssh(to: RackPlan, command: string, input?: Buffer): Buffer {
+  const [program = '', ...args] = sshToAppliance(to, to.appliance!, command)
+  const { status, stdout, stderr } = spawnSync(program, args, { timeout: 300_000, input, maxBuffer: 2 ** 30 })
+  if (status !== 0)
+    throw new Error(`${command}: ${stderr.toString() || stdout.toString() || `ended with ${status}`}`)
+  return stdout
+}
+const events = async (of: RackPlan) =>
+  (await api<{ events: StoredEvent[] }>(of, 'GET', '/v1/events?limit=1000')).events
+
+t.test('it moves in mid-deploy', async (t) => {
+  await startCapture(rack)
+  await startSeed(rack)
+  await enrol(rack, IMAGE)
+  const { lan, bmc, tunnel } = next.appliance!
+  for (const { tap } of [lan, bmc]) ip(`tuntap add ${tap} mode tap`)
+  ip(`link set ${lan.tap} up`)
+  ip(`link set ${bmc.tap} master ${bmc.bridge} up`)
+  t.teardown(async () => {
+    await stopRecorded(tunnel.pidFile)
+    await cutAppliance(next)
+  })
+  await startAppliance(next, next.appliance!)
+  ssh(next, 'systemctl stop seedling')
+
+  await order(rack, names, IMAGE)
+  await until(
+    async () => (await events(rack)).some(({ kind, detail }) => kind === 'write-progress' && detail.done > 0),
+    'no machine came to write',
+    { patienceMs: 600_000, everyMs: 250 }
+  )
+  const began = Date.now()
+  const backup = 'echo "$pass" | seedling backup /run/move.bak --images --passphrase-file /dev/stdin'
+  ssh(rack, `pass="${PASSPHRASE}"; ${backup}`)
+  ssh(next, 'umask 077; cat >/run/move.bak', ssh(rack, 'cat /run/move.bak'))
+  const config = '--config /etc/seedling/seedling.json'
+  const restore = `seedling restore /run/move.bak ${config} --replace --up-to-date --passphrase-file /dev/stdin`
+  ssh(next, `echo "${PASSPHRASE}" | ${restore}`)
+  ip(`link set ${lan.tap} master ${rack.lan.bridge}`)
+  ssh(next, 'systemctl start seedling')
+  t.comment(`${((Date.now() - began) / 1000).toFixed(1)} s from the backup until the restored one serves`)
+
+  await until(
+    () => ssh(rack, 'systemctl show -p ExecMainStatus,ActiveState seedling').toString().includes('=failed'),
+    'the old one goes on',
+    { patienceMs: 120_000, everyMs: 1000 }
+  )
+  t.match(ssh(rack, 'systemctl show -p ExecMainStatus seedling').toString(), /=78/, 'it has fenced itself')
+  t.match(
+    ssh(rack, 'journalctl -u seedling -o cat --no-pager').toString(),
+    /this state is out of date.*Both hosts have that address: take it, or this host, off the LAN/
+  )
+  // As it says.
+  ip(`link set ${first.lan.tap} nomaster`)
+
+  await followToActive(next, names)
+  for (const name of names)
+    t.match(await nodeState(next, name), { provision_state: 'active', last_error: null })
+  t.same(
+    (await events(next)).filter(({ kind }) => kind === 'attempt-started'),
+    [],
+    'each machine needed one attempt'
+  )
+  await stopCapture(rack)
+  checkAnswers(t, readCapture(rack.capture.pcap), first.lan.mac, lan.mac, names.length)
+})

@@ -10,6 +10,7 @@ import { api } from './seed.ts'
 const image = join(root, '.cache/image/appliance/seedling.qcow2')
 /** Emulated, and with the machines' processors busy beside it. */
 const bootPatienceMs = 300_000
+const MOST_RESETS = 2
 
 /**
  * Starts the appliance, with its disk as it was left, and waits until its API answers.
@@ -24,14 +25,21 @@ export async function startAppliance(
   if (!existsSync(appliance.disk))
     run(['qemu-img', 'create', '-q', '-f', 'qcow2', '-b', image, '-F', 'qcow2', appliance.disk])
   if (!existsSync(appliance.seedDisk)) makeSeed(rack, appliance, config)
-  startDetached(
-    inNamespace(rack.lan.namespace, ['qemu-system-x86_64', ...qemuArguments(appliance)]),
-    rack.seed
-  )
+  const powerOn = () =>
+    startDetached(
+      inNamespace(rack.lan.namespace, ['qemu-system-x86_64', ...qemuArguments(appliance)]),
+      rack.seed
+    )
+  powerOn()
+  let resets = 0
   if (recordedPid(appliance.tunnel.pidFile) === undefined) openTunnel(rack, appliance)
   await until(
     async () => {
-      if (recordedPid(rack.seed.pidFile) === undefined) throw new Error('the appliance ended')
+      if (recordedPid(rack.seed.pidFile) === undefined) {
+        // It starts anew after a panic (QEMU's translator is not always right about code that a kernel patches on two processors).
+        if (resets++ === MOST_RESETS) throw new Error('the appliance ends again and again')
+        powerOn()
+      }
       return api(rack, 'GET', '/v1/nodes').catch(() => undefined)
     },
     'the appliance does not answer',

@@ -201,7 +201,7 @@ const orders = {
   async come(count: number): Promise<void> {
     stopping = false
     const enough = ledger.size + count
-    await together(() => ledger.size < enough, newcomer, 8)
+    await together(() => ledger.size < enough, newcomer)
   },
   /** Loads the server, and goes on after the answer, which comes with so many more ACKs. */
   async load(more: number): Promise<void> {

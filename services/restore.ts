@@ -31,6 +31,7 @@ import {
   checkDatabase,
   checkUnused,
   databaseFile,
+  giveToOwner,
   restoreMark,
   rollBack,
   stamp,
@@ -185,6 +186,7 @@ function takePlace(dataDir: string, part: string, used: boolean, now: Date): str
   rmSync(restoreMark(dataDir))
   syncFile(dataDir)
   rmSync(part, { recursive: true })
+  giveToOwner(dataDir)
   return kept
 }
 
@@ -230,7 +232,9 @@ export async function restoreCommand(args: string[]): Promise<number> {
 export async function rollbackCommand(args: string[]): Promise<number> {
   const { values } = parse(args, false)
   if (!values.config) throw new AppError('bad-config', USAGE)
-  const { schema, kept } = rollBack(loadConfig(values.config).dataDir, MIGRATIONS.length, new Date())
+  const { dataDir } = loadConfig(values.config)
+  const { schema, kept } = rollBack(dataDir, MIGRATIONS.length, new Date())
+  giveToOwner(dataDir)
   process.stdout.write(
     `the state is that of before the upgrade (schema ${schema}); the one of after it is ${kept}\n`
   )
@@ -247,6 +251,7 @@ export async function unfenceCommand(args: string[]): Promise<number> {
   store.close()
   if (!fenced) throw new AppError('wrong-state', `${dataDir} is not fenced: "seedling serve" serves it`)
   const cancelled = settle(dataDir, fenced.at, values['up-to-date'] === true, new Date())
+  giveToOwner(dataDir)
   process.stdout.write(
     `${dataDir} is the latest state again; the Seedling at ${fenced.address} ends when it meets this one\n` +
       (values['up-to-date'] === true

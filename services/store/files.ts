@@ -1,6 +1,16 @@
 // The database as files: where it lies, copies of it that are whole or not there, and whether it is sound.
 
-import { closeSync, existsSync, fsyncSync, openSync, readdirSync, renameSync, rmSync } from 'node:fs'
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  lchownSync,
+  openSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync
+} from 'node:fs'
 import { dirname, join } from 'node:path'
 import Database from 'better-sqlite3'
 import { AppError } from '../../src/domain/error.ts'
@@ -103,6 +113,14 @@ export function checkUnused(file: string): void {
   } finally {
     db.close()
   }
+}
+
+/** For commands that root runs on the state of a service that is not root: what they left in it belongs to whom the folder belongs. */
+export function giveToOwner(dataDir: string): void {
+  const { uid, gid } = statSync(dataDir)
+  if (process.getuid?.() !== 0 || uid === 0) return
+  for (const name of readdirSync(dataDir, { recursive: true, encoding: 'utf8' }))
+    lchownSync(join(dataDir, name), uid, gid)
 }
 
 /** Renames a database with its journal; answers the new name. */

@@ -30,6 +30,18 @@ const SEALED = `SELECT 1 FROM node WHERE driver_info LIKE '%"sealed:%' LIMIT 1`
 /** What SQLite says of a file that is no database, or no longer one. */
 const DAMAGE = ['SQLITE_CORRUPT', 'SQLITE_NOTADB']
 
+function openFile(file: string): Database.Database {
+  try {
+    return new Database(file, { timeout: 2000 })
+  } catch (error) {
+    if ((error as { code?: string }).code !== 'SQLITE_CANTOPEN') throw error
+    throw new AppError(
+      'bad-config',
+      `${file} cannot be opened: all of its folder must belong to the user who runs Seedling (uid ${process.getuid?.()})`
+    )
+  }
+}
+
 /**
  * Opens (or makes) the state in `dataDir`. AppError `state-locked` when another process has it, `schema-newer` when a newer
  * Seedling wrote it, `state-damaged` when it is not sound: then nothing is served, and never is it begun anew by itself. `onBroken` is called when
@@ -42,7 +54,7 @@ export function openStore(dataDir: string, onBroken: (error: Error) => void = ()
     throw damaged(file, 'a restore was cut off; run it again, what was there before is beside the folder')
   if (!existsSync(file) && existsSync(keyFile(dataDir)))
     throw damaged(file, 'it is missing, although this folder was used before')
-  const db = new Database(file, { timeout: 2000 })
+  const db = openFile(file)
   try {
     // Exclusive: a second Seedling on the same state is refused here, and the lock dies with the process.
     db.pragma('locking_mode = EXCLUSIVE')

@@ -87,7 +87,7 @@ t.test('it moves in mid-deploy', async (t) => {
   const restore = `seedling restore /run/move.bak ${config} --replace --up-to-date --passphrase-file /dev/stdin`
   ssh(next, `echo "${PASSPHRASE}" | ${restore}`)
   ip(`link set ${lan.tap} master ${rack.lan.bridge}`)
-  ssh(next, 'systemctl start seedling')
+  ssh(next, 'systemctl start seedling || { journalctl -u seedling -n 40 -o cat --no-pager >&2; exit 1; }')
   t.comment(`${((Date.now() - began) / 1000).toFixed(1)} s from the backup until the restored one serves`)
 
   await until(

@@ -2,7 +2,16 @@
 // install a machine again.
 
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  writeFileSync
+} from 'node:fs'
 import { dirname, join } from 'node:path'
 import t, { type Test } from 'tap'
 import { createBackups } from '../../services/backup.ts'
@@ -222,6 +231,19 @@ t.test('a state that is there is set aside only when told so, and never while it
   t.ok(kept && existsSync(join(kept, 'seedling.db')), 'what was there is beside it')
   t.ok(existsSync(join(dataDir, 'images')), 'images stay where they are')
   openStore(dataDir).close()
+})
+
+t.test('restored by root, it belongs to whom the folder belongs', async (t) => {
+  const { file, at, dataDir } = await backedUp(t, true)
+  const service = 65_432
+  chownSync(dataDir, service, service)
+  await restore(file, { ...at, dataDir, replace: true })
+  const all = readdirSync(dataDir, { recursive: true, encoding: 'utf8' })
+  t.ok(all.includes('seedling.db') && all.length > 5)
+  t.same(
+    all.filter((name) => statSync(join(dataDir, name)).uid !== service),
+    []
+  )
 })
 
 t.test('a backup that is no good changes nothing', async (t) => {

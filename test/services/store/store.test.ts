@@ -191,3 +191,11 @@ t.test('kill -9 in the middle of commits: every acknowledged one is there', asyn
     store.close()
   }
 })
+
+t.test('a database that may not be opened is told as such', async (t) => {
+  const dataDir = t.testdir({ 'seedling.db': {} })
+  t.throws(() => openStore(dataDir), {
+    code: 'bad-config',
+    message: /must belong to the user who runs Seedling/
+  })
+})

@@ -7,14 +7,14 @@ import { join } from 'node:path'
 import t from 'tap'
 import { cutAppliance, sshToAppliance, startAppliance } from '../../scripts/lab/appliance.ts'
 import { readCapture, startCapture, stopCapture } from '../../scripts/lab/capture.ts'
-import { enrol, followToActive, nodeState, order } from '../../scripts/lab/deploy.ts'
+import { enrol, order } from '../../scripts/lab/deploy.ts'
 import { findRack, putUp, root, takeDown, until } from '../../scripts/lab/lab.ts'
 import { defaults, type RackPlan } from '../../scripts/lab/plan.ts'
 import { run, stopRecorded } from '../../scripts/lab/process.ts'
 import { api, startSeed } from '../../scripts/lab/seed.ts'
 import type { StoredEvent } from '../../src/domain/event.ts'
 import { buildAll } from './build.ts'
-import { checkAnswers } from './two-seedlings.ts'
+import { checkAnswers, checkFinish } from './two-seedlings.ts'
 
 const NAME = 'apm'
 const IMAGE = { name: 'tiny', file: join(root, '.cache/image/instance/tiny.qcow2') }
@@ -103,14 +103,7 @@ t.test('it moves in mid-deploy', async (t) => {
   // As it says.
   ip(`link set ${first.lan.tap} nomaster`)
 
-  await followToActive(next, names)
-  for (const name of names)
-    t.match(await nodeState(next, name), { provision_state: 'active', last_error: null })
-  t.same(
-    (await events(next)).filter(({ kind }) => kind === 'attempt-started'),
-    [],
-    'each machine needed one attempt'
-  )
+  await checkFinish(t, next)
   await stopCapture(rack)
   checkAnswers(t, readCapture(rack.capture.pcap), first.lan.mac, lan.mac, names.length)
 })

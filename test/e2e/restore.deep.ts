@@ -6,7 +6,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { readCapture, startCapture, stopCapture } from '../../scripts/lab/capture.ts'
-import { enrol, followToActive, nodeState, order } from '../../scripts/lab/deploy.ts'
+import { enrol, order } from '../../scripts/lab/deploy.ts'
 import { findRack, putUp, root, takeDown, until } from '../../scripts/lab/lab.ts'
 import { defaults, type RackPlan } from '../../scripts/lab/plan.ts'
 import { inNamespace, run } from '../../scripts/lab/process.ts'
@@ -16,7 +16,7 @@ import type { StoredEvent } from '../../src/domain/event.ts'
 import { checkLan } from './boot-path.ts'
 import { buildAll } from './build.ts'
 import { addHost } from './host.ts'
-import { checkAnswers } from './two-seedlings.ts'
+import { checkAnswers, checkFinish } from './two-seedlings.ts'
 
 const NAME = 'move'
 const IMAGE = { name: 'tiny', file: join(root, '.cache/image/instance/tiny.qcow2') }
@@ -107,14 +107,7 @@ for (const old of ['killed', 'still running'] as const)
       // As it says: it has ended, but its kernel still answers for the address.
       ip(`-n ${rack.seed.namespace} link set ${rack.seed.lan.link} down`)
     }
-    await followToActive(next, names)
-    for (const name of names)
-      t.match(await nodeState(next, name), { provision_state: 'active', last_error: null })
-    t.same(
-      (await events(next)).filter(({ kind }) => kind === 'attempt-started'),
-      [],
-      'each machine needed one attempt'
-    )
+    await checkFinish(t, next)
     await stopCapture(rack)
     const packets = readCapture(rack.capture.pcap)
     checkLan(t, rack, packets)

@@ -2,6 +2,10 @@
 
 import type { Test } from 'tap'
 import type { Packet } from '../../scripts/lab/capture.ts'
+import { followToActive, nodeState } from '../../scripts/lab/deploy.ts'
+import type { RackPlan } from '../../scripts/lab/plan.ts'
+import { api } from '../../scripts/lab/seed.ts'
+import type { StoredEvent } from '../../src/domain/event.ts'
 import { decodeDhcp } from '../../src/wire/dhcp.ts'
 
 /** What Seedling itself, not the kernel of its host, said to the machines. */
@@ -12,6 +16,20 @@ const answersFrom = (packets: readonly Packet[], mac: string, port: number) =>
 function exchangeOf({ payload }: Packet): string {
   const { chaddr, xid, options } = decodeDhcp(payload)
   return `${chaddr} ${xid} ${options.messageType}`
+}
+
+/** The state moved to `next`'s Seedling in mid-deploy: asserts that all machines finish in one attempt. */
+export async function checkFinish(t: Test, next: RackPlan): Promise<void> {
+  const names = next.machines.map(({ name }) => name)
+  await followToActive(next, names)
+  for (const name of names)
+    t.match(await nodeState(next, name), { provision_state: 'active', last_error: null })
+  const { events } = await api<{ events: StoredEvent[] }>(next, 'GET', '/v1/events?limit=1000')
+  t.same(
+    events.filter(({ kind }) => kind === 'attempt-started'),
+    [],
+    'each machine needed one attempt'
+  )
 }
 
 /**

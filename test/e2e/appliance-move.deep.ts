@@ -96,6 +96,11 @@ t.test('it moves in mid-deploy', async (t) => {
     { patienceMs: 120_000, everyMs: 1000 }
   )
   t.match(ssh(rack, 'systemctl show -p ExecMainStatus seedling').toString(), /=78/, 'it has fenced itself')
+  t.equal(
+    ssh(rack, 'systemctl list-units --no-legend "seedling-*.socket"').toString(),
+    '',
+    'no packet starts it again'
+  )
   t.match(
     ssh(rack, 'journalctl -u seedling -o cat --no-pager').toString(),
     /this state is out of date.*Both hosts have that address: take it, or this host, off the LAN/

@@ -80,35 +80,31 @@ t.test('it moves in mid-deploy', async (t) => {
     { patienceMs: 600_000, everyMs: 250 }
   )
   const began = Date.now()
-  const backup = 'echo "$pass" | seedling backup /run/move.bak --images --passphrase-file /dev/stdin'
-  ssh(rack, `pass="${PASSPHRASE}"; ${backup}`)
+  // What machines report to the old one after the backup is in no state; so it stops, and they call again until somebody answers.
+  const backup = 'seedling backup /run/move.bak --images --passphrase-file /dev/stdin'
+  ssh(rack, `echo "${PASSPHRASE}" | ${backup} && systemctl stop seedling "seedling-*.socket"`)
   ssh(next, 'umask 077; cat >/run/move.bak', ssh(rack, 'cat /run/move.bak'))
   const config = '--config /etc/seedling/seedling.json'
   const restore = `seedling restore /run/move.bak ${config} --replace --up-to-date --passphrase-file /dev/stdin`
   ssh(next, `echo "${PASSPHRASE}" | ${restore}`)
+  ip(`link set ${first.lan.tap} nomaster`)
   ip(`link set ${lan.tap} master ${rack.lan.bridge}`)
   ssh(next, 'systemctl start seedling || { journalctl -u seedling -n 40 -o cat --no-pager >&2; exit 1; }')
   t.comment(`${((Date.now() - began) / 1000).toFixed(1)} s from the backup until the restored one serves`)
 
-  await until(
-    () => ssh(rack, 'systemctl show -p ExecMainStatus,ActiveState seedling').toString().includes('=failed'),
-    'the old one goes on',
-    { patienceMs: 120_000, everyMs: 1000 }
-  )
-  t.match(ssh(rack, 'systemctl show -p ExecMainStatus seedling').toString(), /=78/, 'it has fenced itself')
-  t.equal(
-    ssh(rack, 'systemctl list-units --no-legend "seedling-*.socket"').toString(),
-    '',
-    'no packet starts it again'
-  )
+  await checkFinish(t, next)
+  await stopCapture(rack)
+  checkAnswers(t, readCapture(rack.capture.pcap), first.lan.mac, lan.mac, names.length)
+
+  // Somebody forgets, and starts the old one.
+  ip(`link set ${first.lan.tap} master ${rack.lan.bridge}`)
+  ssh(rack, 'systemctl start seedling || true')
+  const show = 'systemctl show -p ActiveState,ExecMainStatus seedling'
+  t.match(ssh(rack, show).toString(), /=78\n[^]*=failed/, 'it ends for good')
   t.match(
     ssh(rack, 'journalctl -u seedling -o cat --no-pager').toString(),
     /this state is out of date.*Both hosts have that address: take it, or this host, off the LAN/
   )
-  // As it says.
-  ip(`link set ${first.lan.tap} nomaster`)
-
-  await checkFinish(t, next)
-  await stopCapture(rack)
-  checkAnswers(t, readCapture(rack.capture.pcap), first.lan.mac, lan.mac, names.length)
+  const sockets = ssh(rack, 'systemctl list-units --no-legend "seedling-*.socket"').toString()
+  t.equal(sockets, '', 'no packet starts it again')
 })

@@ -90,20 +90,7 @@ export function agentHello(
   const wrong = wrongMachine(node, ports, inventory)
   if (wrong) return refuse('wrong-machine', wrong)
 
-  const ticked: Order = {
-    ...order,
-    // The ramdisk runs, so the machine is on, whatever the BMC has not said yet.
-    ticks: { 'powered-on': now, 'network-seen': now, 'agent-seen': now, ...order.ticks }
-  }
-  if (order.ticks['agent-seen'] === undefined) {
-    changes.push({ put: 'order', row: ticked })
-    changes.push(
-      orderEvent(order, now, 'milestone-reached', 'agent-seen', {
-        milestone: 'agent-seen',
-        by: "the ramdisk's call"
-      })
-    )
-  }
+  changes.push(...agentSeen(order, now))
   if (order.kind === 'inspect') return { answer: { task: 'inspect', then: 'poweroff' }, changes }
   if (order.kind !== 'deploy' || !image)
     return refuse('refused', `a ${order.kind} order has no work for the ramdisk`)
@@ -139,6 +126,19 @@ export function agentHello(
   }
 }
 
+/** The ramdisk runs, so the machine is on, whatever the BMC has not said yet. */
+function agentSeen(order: Order, now: number): Change[] {
+  if (order.ticks['agent-seen'] !== undefined) return []
+  const ticks = { 'powered-on': now, 'network-seen': now, 'agent-seen': now, ...order.ticks }
+  return [
+    { put: 'order', row: { ...order, ticks } },
+    orderEvent(order, now, 'milestone-reached', 'agent-seen', {
+      milestone: 'agent-seen',
+      by: "the ramdisk's call"
+    })
+  ]
+}
+
 /** Why this is not the machine that was enrolled; null when it is. */
 function wrongMachine(node: Node, ports: readonly Port[], inventory: Inventory): string | null {
   const present = new Set(inventory.interfaces.map((nic) => nic.mac.toLowerCase()))
@@ -169,7 +169,10 @@ export function agentProgress(
   }
 }
 
-/** `POST /agent/written`: the digest read back from the disk is the only thing that ticks `image-written`. */
+/**
+ * `POST /agent/written`: the digest read back from the disk is the only thing that ticks `image-written`. Where a Seedling was restored from a backup, it
+ * may be the first that it hears of this ramdisk: the attempt's token shows that the one before gave it this task.
+ */
 export function agentWritten(
   { order, node, image }: AgentFacts,
   token: string,
@@ -181,7 +184,7 @@ export function agentWritten(
   const ended = over(order, token)
   if (ended) return ended
   if (order.ticks['image-written'] !== undefined) return { answer: { then: 'reboot' }, changes: [] }
-  if (!image || order.kind !== 'deploy' || order.ticks['agent-seen'] === undefined)
+  if (!image || order.kind !== 'deploy' || order.ticks['powered-off'] === undefined)
     return { refuse: 409, code: 'refused', message: 'no write was asked of this machine', changes: [] }
   if (digest !== image.digest) {
     const message = `the disk reads back as ${digest}, the image is ${image.digest}; the disk or its controller is faulty`
@@ -196,6 +199,7 @@ export function agentWritten(
   return {
     answer: { then: 'reboot' },
     changes: [
+      ...agentSeen(order, now),
       { tick: 'image-written', orderId: order.id, attempt: order.attempt, at: now },
       orderEvent(order, now, 'image-written', digest.slice(0, 12), { digest }),
       orderEvent(order, now, 'milestone-reached', 'image-written', {

@@ -178,7 +178,19 @@ t.test('only the digest read back ticks image-written', async (t) => {
 })
 
 t.test('written is taken from nobody who was not given work', async (t) => {
-  t.match(agentWritten(facts(), TOKEN, 'd'.repeat(64), limits, NOW, FRESH), { refuse: 409, changes: [] })
+  for (const order of [anOrder({ ticks: {} }), anOrder({ kind: 'inspect', ticks: writing })])
+    t.match(agentWritten(facts({ order }), TOKEN, 'd'.repeat(64), limits, NOW, FRESH), {
+      refuse: 409,
+      changes: []
+    })
+})
+
+t.test('what was written is the first that a restored Seedling hears', async (t) => {
+  const given = facts({ order: anOrder({ ticks: { 'powered-off': NOW - 5 } }) })
+  const verdict = agentWritten(given, TOKEN, 'd'.repeat(64), limits, NOW, FRESH)
+  t.match(verdict, { answer: { then: 'reboot' } })
+  t.match(orderOf(verdict.changes)?.ticks, { 'powered-off': NOW - 5, 'powered-on': NOW, 'agent-seen': NOW })
+  t.ok(verdict.changes.some((change) => 'tick' in change && change.tick === 'image-written'))
 })
 
 t.test('written twice is answered alike and ticks once', async (t) => {

@@ -53,17 +53,15 @@ const debian = [
   ...lines(ramdiskList).map(([name = '', version = '', file = '']) =>
     debianPackage('ramdisk', { name, version, architecture: /_([^_]*)\.deb$/.exec(file)?.[1] ?? '' })
   ),
-  ...pins
-    .flatMap(lines)
-    .map(([name = '', suite = '', version = '', sha256 = '']) =>
-      debianPackage('loaders', {
-        name,
-        version,
-        architecture: name.includes('amd64') ? 'amd64' : 'all',
-        suite,
-        sha256
-      })
-    )
+  ...pins.flatMap(lines).map(([name = '', suite = '', version = '', sha256 = '']) =>
+    debianPackage('loaders', {
+      name,
+      version,
+      architecture: name.includes('amd64') ? 'amd64' : 'all',
+      suite,
+      sha256
+    })
+  )
 ]
 const npm = Object.entries(lock.packages)
   .filter(

@@ -2,12 +2,12 @@
 // Each takes a list of files by TFTP or by HTTP and tells the sha256 of what it got.
 
 import { execFileSync } from 'node:child_process'
-import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { closeSync, copyFileSync, openSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { root } from '../../scripts/lab/lab.ts'
 import { flashOf } from '../../scripts/lab/qemu.ts'
+import { sha256 } from '../support/machine-facing.ts'
 import type { Namespace } from '../support/namespace.ts'
 
 export const SERVER = '192.0.2.1'
@@ -37,8 +37,6 @@ export type Place = {
 
 /** The sha256 of each of `wanted`, in their order; empty where nothing came. */
 export type Fetch = (place: Place, wanted: readonly Wanted[]) => Promise<string[]>
-
-export const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex')
 
 /** Firmware tries until it works, and so do these: some stop at an OACK that comes twice, as it must when the first answer to it was lost. */
 const TRIES = 12
@@ -138,13 +136,14 @@ const shellScript = (wanted: readonly Wanted[], protocol: 'tftp' | 'http') =>
       `  goto ${name}`,
       'endif'
     ]),
-    'echo that-was-all',
     'reset -s',
     ''
   ].join('\r\n')
 
+/** Then it is not going to end by itself. */
+const SECONDS = 3600
 /** A machine on the bridge from power-on to power-off; what it said on its serial port. */
-async function machine({ room, folder }: Place, what: string, seconds: number): Promise<string> {
+async function machine({ room, folder }: Place, what: string): Promise<string> {
   const child = room.spawn('qemu-system-x86_64', [
     ...['-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot'],
     ...['-machine', 'q35,graphics=off', '-cpu', 'qemu64,svm=off', '-accel', 'tcg,tb-size=256', '-m', '1536'],
@@ -160,13 +159,12 @@ async function machine({ room, folder }: Place, what: string, seconds: number): 
       // For whoever wants to see where it is.
       writeFileSync(join(folder, 'said'), said)
     })
-  const timer = setTimeout(() => child.kill('SIGKILL'), seconds * 1000)
+  const timer = setTimeout(() => child.kill('SIGKILL'), SECONDS * 1000)
   await once(child, 'close')
   clearTimeout(timer)
   return said
 }
 
-const SECONDS = 3600
 const FAT = '-drive if=none,id=fat,format=raw,file=@/fat -device virtio-blk-pci,drive=fat,bootindex=1'
 const UEFI = `-drive if=pflash,unit=0,format=raw,readonly=on,file=${flashOf('uefi').code} -drive if=pflash,unit=1,format=raw,file=@/variables`
 const mtools = (place: Place, command: string, ...args: string[]) =>
@@ -195,7 +193,7 @@ const ipxeBios =
     const lkrn = execFileSync('isoinfo', ['-i', join(IPXE, 'ipxe-usb.iso'), '-R', '-x', '/ipxe.krn'])
     writeFileSync(join(folder, 'ipxe'), lkrn)
     writeFileSync(join(folder, 'script'), ipxeScript(place, wanted, protocol))
-    return sumsSaid(await machine(place, '-kernel @/ipxe -initrd @/script', SECONDS), wanted)
+    return sumsSaid(await machine(place, '-kernel @/ipxe -initrd @/script'), wanted)
   }
 const ipxeUefi =
   (protocol: 'tftp' | 'http'): Fetch =>
@@ -206,7 +204,7 @@ const ipxeUefi =
       'EFI/BOOT/BOOTX64.EFI': join(IPXE, 'ipxe/ipxe.efi'),
       'EFI/BOOT/autoexec.ipxe': script
     })
-    return sumsSaid(await machine(place, `${UEFI} ${FAT}`, SECONDS), wanted)
+    return sumsSaid(await machine(place, `${UEFI} ${FAT}`), wanted)
   }
 /** Its shell may call half a file a success, as programs do. */
 const BOOTS = 3
@@ -220,14 +218,13 @@ const ovmf =
       const script = join(place.folder, 'script')
       writeFileSync(script, shellScript(missing, protocol))
       layOut(place, { 'startup.nsh': script })
-      const said = await machine(place, `${UEFI} ${FAT}`, SECONDS)
+      await machine(place, `${UEFI} ${FAT}`)
       for (const { name, size } of missing) {
         rmSync(to, { force: true })
         try {
           mtools(place, 'mcopy', '-n', `::/${name}`, to)
         } catch {
-          // The shell makes no file of nothing, and goes on only when it has got it.
-          if (size === 0 && said.includes('that-was-all')) sums.set(name, sha256(new Uint8Array()))
+          // It is not there.
         }
         const got = bytesOf(to)
         if (got?.length === size) sums.set(name, sha256(got))

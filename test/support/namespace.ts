@@ -2,6 +2,8 @@
 
 import { execFile, spawn, type ChildProcess } from 'node:child_process'
 import { promisify } from 'node:util'
+import type { Test } from 'tap'
+import { lossyEnd } from '../../scripts/lab/network.ts'
 
 let count = 0
 
@@ -59,4 +61,24 @@ export async function connect(
   await run('ip', 'link', 'add', linkA, 'netns', a.name, 'type', 'veth', ...peer)
   await a.run('ip', 'link', 'set', linkA, 'up')
   await b.run('ip', 'link', 'set', linkB, 'up')
+}
+
+/** A server's host at 192.0.2.1 on its link `lan`, and a room for its clients at 192.0.2.100 on `eth0`; gone after the test. */
+export async function aHostAndItsClients(
+  t: Pick<Test, 'teardown'>
+): Promise<{ host: Namespace; room: Namespace }> {
+  const [host, room] = [await addNamespace('host'), await addNamespace('room')]
+  t.teardown(() => Promise.all([room, host].map((namespace) => namespace.remove())))
+  await connect([host, 'lan'], [room, 'eth0'])
+  await host.run('ip', 'address', 'add', '192.0.2.1/24', 'dev', 'lan')
+  await room.run('ip', 'address', 'add', '192.0.2.100/24', 'dev', 'eth0')
+  return { host, room }
+}
+
+/** From now on this share of the packets that arrive at either end of the cable from `lan` to `eth0`, in percent, is lost. */
+export async function losePackets(host: Namespace, room: Namespace, percent: number): Promise<void> {
+  // Whole segments, or one loss would be that of forty packets.
+  await host.run('ip', 'link', 'set', 'lan', 'gso_max_segs', '1')
+  await host.run('nft', lossyEnd('lan', percent))
+  await room.run('nft', lossyEnd('eth0', percent))
 }

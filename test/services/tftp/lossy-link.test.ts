@@ -2,7 +2,7 @@
 
 import { createHash } from 'node:crypto'
 import t from 'tap'
-import { addNamespace, connect } from '../../support/namespace.ts'
+import { aHostAndItsClients } from '../../support/namespace.ts'
 import { content } from './content.ts'
 import { serveApart } from './serving.ts'
 
@@ -19,11 +19,7 @@ const loss = (percent: number): string => `table ip lossy {
 }`
 
 t.test('real clients through 20 % loss get every byte', { timeout: 110_000 }, async (t) => {
-  const [host, room] = [await addNamespace('host'), await addNamespace('room')]
-  t.teardown(() => Promise.all([room, host].map((namespace) => namespace.remove())))
-  await connect([host, 'lan'], [room, 'eth0'])
-  await host.run('ip', 'address', 'add', '192.0.2.1/24', 'dev', 'lan')
-  await room.run('ip', 'address', 'add', '192.0.2.100/24', 'dev', 'eth0')
+  const { host, room } = await aHostAndItsClients(t)
   const wrap = ['ip', 'netns', 'exec', host.name]
   const serve = { address: '192.0.2.1', port: 69, loaders: { 'a.efi': SIZE }, clients: ['192.0.2.100'] }
   const tftp = await serveApart(serve, wrap)

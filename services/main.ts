@@ -8,6 +8,9 @@ try {
   if (command === 'serve') {
     const { serve } = await import('./serve.ts')
     await serve(rest)
+  } else if (command === 'backup' && rest.some((arg) => /^--config(=|$)/.test(arg))) {
+    const { stoppedBackupCommand } = await import('./restore.ts')
+    process.exitCode = await stoppedBackupCommand(rest)
   } else if (command === 'restore') {
     const { restoreCommand } = await import('./restore.ts')
     process.exitCode = await restoreCommand(rest)

@@ -1,5 +1,5 @@
-// `seedling restore` and `seedling rollback`: what is done to the state while no Seedling runs on it. All of it happens beside the state and takes its
-// place at the end, so a backup that turns out to be no good changes nothing.
+// `seedling restore`, `seedling rollback`, `seedling unfence`, and `seedling backup --config`: what is done with the state while no Seedling runs on it.
+// What changes it happens beside it and takes its place at the end, so a backup that turns out to be no good changes nothing.
 
 import {
   createReadStream,
@@ -13,6 +13,7 @@ import {
   writeFileSync
 } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { parseArgs } from 'node:util'
 import Database from 'better-sqlite3'
@@ -20,9 +21,10 @@ import { restoredChanges } from '../src/decide/restored.ts'
 import { nextEpoch } from '../src/decide/succession.ts'
 import { AppError } from '../src/domain/error.ts'
 import type { Standing } from '../src/domain/standing.ts'
-import { CONFIG, MANIFEST, type BackupManifest } from './backup.ts'
+import { CONFIG, createBackups, MANIFEST, type BackupManifest } from './backup.ts'
 import { readBackup } from './backup-file.ts'
 import { loadConfig } from './config.ts'
+import { backupSentence, writeBackupFile } from './cli/backup.ts'
 import { CliError } from './cli/client.ts'
 import { passphrase } from './cli/passphrase.ts'
 import { createApply } from './store/apply.ts'
@@ -41,6 +43,7 @@ import { MIGRATIONS } from './store/migrations.ts'
 import { openStore } from './store/open.ts'
 
 const USAGE = `usage: seedling restore BACKUP --config FILE [--passphrase-file FILE] [--replace] [--up-to-date]
+       seedling backup BACKUP --config FILE [--passphrase-file FILE] [--images] [--force]
        seedling rollback --config FILE
        seedling unfence --config FILE [--up-to-date]`
 
@@ -206,9 +209,7 @@ export async function restoreCommand(args: string[]): Promise<number> {
   const { dataDir } = loadConfig(values.config)
   const done = await restore(backup, {
     dataDir,
-    passphrase: await passphrase(values['passphrase-file'], false).catch((error: unknown) => {
-      throw error instanceof CliError ? new AppError('bad-request', error.message) : error
-    }),
+    passphrase: await passphrase(values['passphrase-file'], false).catch(asAppError),
     replace: values.replace === true,
     upToDate: values['up-to-date'] === true,
     now: new Date()
@@ -226,6 +227,41 @@ export async function restoreCommand(args: string[]): Promise<number> {
       `images to be added again, under the same names: ${done.missingImages.join(', ')} (seedling image add NAME FILE)`
     )
   return 0
+}
+
+/**
+ * `seedling backup … --config FILE`: the state of a Seedling that has stopped, so nothing can be acknowledged that is not in it. Resolves with the exit
+ * code.
+ */
+export async function stoppedBackupCommand(args: string[]): Promise<number> {
+  const { values, positionals } = parse(args, true)
+  const [backup] = positionals
+  if (!backup || !values.config) throw new AppError('bad-config', USAGE)
+  const { dataDir } = loadConfig(values.config)
+  if (!existsSync(databaseFile(dataDir)))
+    throw new AppError('bad-config', `${dataDir} holds no state: is this its configuration?`)
+  checkUnused(databaseFile(dataDir))
+  const options = { passphraseFile: values['passphrase-file'], force: values.force === true }
+  const store = openStore(dataDir)
+  try {
+    const backups = createBackups({
+      ...{ store, facts: createFacts(store), dataDir, configFile: values.config },
+      now: () => Date.now()
+    })
+    const bytes = await writeBackupFile(backup, options, async (secret) =>
+      Readable.from(backups.make(secret, values.images === true), { objectMode: false })
+    ).catch(asAppError)
+    process.stdout.write(`${backupSentence(backup, bytes)}\n`)
+    return 0
+  } finally {
+    store.close()
+    giveToOwner(dataDir)
+  }
+}
+
+/** What the operator can mend, from the code that client and appliance share. */
+function asAppError(error: unknown): never {
+  throw error instanceof CliError ? new AppError('bad-request', error.message) : error
 }
 
 /** `seedling rollback …`; resolves with the exit code. */
@@ -269,6 +305,8 @@ function parse(args: string[], positionals: boolean) {
       options: {
         config: { type: 'string' },
         'passphrase-file': { type: 'string' },
+        images: { type: 'boolean' },
+        force: { type: 'boolean' },
         replace: { type: 'boolean' },
         'up-to-date': { type: 'boolean' }
       }

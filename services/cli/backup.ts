@@ -3,6 +3,7 @@
 import { createWriteStream, existsSync, renameSync, rmSync } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { dirname } from 'node:path'
+import type { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import type { Command } from 'commander'
 import { CliError, type Client } from './client.ts'
@@ -26,30 +27,37 @@ export function backupCommand(program: Command, command: AddCommand): void {
 }
 
 async function backup(client: Client, out: Out, file: string, options: Options): Promise<void> {
+  const bytes = await writeBackupFile(file, options, (secret) =>
+    client.stream('POST', '/v1/backup', { passphrase: secret, images: options.images === true })
+  )
+  if (out.asJson) out.json({ file, bytes })
+  else out.line(backupSentence(file, bytes))
+}
+
+/** Writes what `open` gives for the passphrase; answers its size in bytes. CliError when there is no backup. */
+export async function writeBackupFile(
+  file: string,
+  options: { passphraseFile?: string; force?: boolean },
+  open: (passphrase: string) => Promise<Readable>
+): Promise<number> {
   if (existsSync(file) && !options.force) throw new CliError(`${file} is there already; --force replaces it`)
   const secret = await passphrase(options.passphraseFile, true)
   const part = `${file}.part`
   try {
-    const answer = await client.stream('POST', '/v1/backup', {
-      passphrase: secret,
-      images: options.images === true
-    })
     const target = createWriteStream(part, { mode: 0o600, flush: true })
-    await pipeline(answer, target)
+    await pipeline(await open(secret), target)
     renameSync(part, file)
     await sync(dirname(file))
-    const result = { file, bytes: target.bytesWritten }
-    if (out.asJson) out.json(result)
-    else
-      out.line(
-        `${file}: ${bytes(result.bytes)}, encrypted. Without the passphrase nobody can read it, you neither`
-      )
+    return target.bytesWritten
   } catch (error) {
     rmSync(part, { force: true })
     if (error instanceof CliError) throw error
     throw new CliError(`no backup was made: ${(error as Error).message}`)
   }
 }
+
+export const backupSentence = (file: string, size: number): string =>
+  `${file}: ${bytes(size)}, encrypted. Without the passphrase nobody can read it, you neither`
 
 async function sync(folder: string): Promise<void> {
   const handle = await open(folder, 'r')

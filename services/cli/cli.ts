@@ -59,7 +59,7 @@ export async function runCli(argv: string[]): Promise<number> {
     .showHelpAfterError('(--help tells what there is)')
     .addHelpText(
       'after',
-      '\nThe appliance itself:\n  seedling serve --config FILE\n  seedling restore BACKUP --config FILE\n  seedling rollback --config FILE\n  seedling unfence --config FILE\n  seedling appliance   settings of the appliance image'
+      '\nThe appliance itself:\n  seedling serve --config FILE\n  seedling restore BACKUP --config FILE\n  seedling backup BACKUP --config FILE   while it does not run\n  seedling rollback --config FILE\n  seedling unfence --config FILE\n  seedling appliance   settings of the appliance image'
     )
 
   /** A command with the options that all have; what it answers false to ends with exit code 1. */

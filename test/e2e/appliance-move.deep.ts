@@ -80,17 +80,18 @@ t.test('it moves in mid-deploy', async (t) => {
     { patienceMs: 600_000, everyMs: 250 }
   )
   const began = Date.now()
-  // What machines report to the old one after the backup is in no state; so it stops, and they call again until somebody answers.
-  const backup = 'seedling backup /run/move.bak --images --passphrase-file /dev/stdin'
-  ssh(rack, `echo "${PASSPHRASE}" | ${backup} && systemctl stop seedling "seedling-*.socket"`)
-  ssh(next, 'umask 077; cat >/run/move.bak', ssh(rack, 'cat /run/move.bak'))
   const config = '--config /etc/seedling/seedling.json'
+  // What machines reported to the old one after the backup would be in no state; so it stops, and they call again until somebody answers.
+  ssh(rack, 'systemctl stop seedling "seedling-*.socket"')
+  const backup = `seedling backup /run/move.bak ${config} --images --passphrase-file /dev/stdin`
+  ssh(rack, `echo "${PASSPHRASE}" | ${backup}`)
+  ssh(next, 'umask 077; cat >/run/move.bak', ssh(rack, 'cat /run/move.bak'))
   const restore = `seedling restore /run/move.bak ${config} --replace --up-to-date --passphrase-file /dev/stdin`
   ssh(next, `echo "${PASSPHRASE}" | ${restore}`)
   ip(`link set ${first.lan.tap} nomaster`)
   ip(`link set ${lan.tap} master ${rack.lan.bridge}`)
   ssh(next, 'systemctl start seedling || { journalctl -u seedling -n 40 -o cat --no-pager >&2; exit 1; }')
-  t.comment(`${((Date.now() - began) / 1000).toFixed(1)} s from the backup until the restored one serves`)
+  t.comment(`${((Date.now() - began) / 1000).toFixed(1)} s from the stop until the restored one serves`)
 
   await checkFinish(t, next)
   await stopCapture(rack)

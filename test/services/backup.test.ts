@@ -1,6 +1,7 @@
 // Backups of a running state, and what comes of them: whole on another folder, refused when anything is wrong with the file, and never a reason to
 // install a machine again.
 
+import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import {
   chownSync,
@@ -12,7 +13,7 @@ import {
   statSync,
   writeFileSync
 } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import t, { type Test } from 'tap'
 import { createBackups } from '../../services/backup.ts'
 import { readBackup, writeBackup, type Entry } from '../../services/backup-file.ts'
@@ -22,6 +23,7 @@ import { createFacts } from '../../services/store/facts.ts'
 import { openStore } from '../../services/store/open.ts'
 import { encodeManifest, sha256Hex } from '../../src/wire/manifest.ts'
 import { aLease, aNode, anImage, anOrder, aPort, NOW } from '../support/builders.ts'
+import { aFolder } from '../support/served.ts'
 
 const PASSPHRASE = 'correct horse battery'
 /** For files that are read often. */
@@ -134,7 +136,14 @@ function aState(t: Test) {
     ])
   )
   const backups = createBackups({ store, facts, dataDir, configFile: null, now: () => NOW })
-  return { folder, dataDir, store, facts, apply, backups, image, order }
+  const at = {
+    dataDir: join(folder, 'elsewhere'),
+    passphrase: PASSPHRASE,
+    replace: false,
+    upToDate: false,
+    now: new Date(NOW + 1000)
+  }
+  return { folder, dataDir, store, facts, apply, backups, image, order, at }
 }
 
 async function backedUp(t: Test, withImages: boolean) {
@@ -142,14 +151,7 @@ async function backedUp(t: Test, withImages: boolean) {
   const file = join(state.folder, 'backup')
   writeFileSync(file, await collect(state.backups.make(PASSPHRASE, withImages)))
   state.store.close()
-  const at = {
-    dataDir: join(state.folder, 'elsewhere'),
-    passphrase: PASSPHRASE,
-    replace: false,
-    upToDate: false,
-    now: new Date(NOW + 1000)
-  }
-  return { ...state, file, at }
+  return { ...state, file }
 }
 
 t.test(
@@ -244,6 +246,33 @@ t.test('restored by root, it belongs to whom the folder belongs', async (t) => {
     all.filter((name) => statSync(join(dataDir, name)).uid !== service),
     []
   )
+})
+
+t.test('of a Seedling that has stopped: by its configuration, and never while it runs', async (t) => {
+  const { folder, store, at, order } = aState(t)
+  aFolder(dirname(folder), basename(folder), '192.0.2.1')
+  writeFileSync(join(folder, 'passphrase'), `${PASSPHRASE}\n`)
+  const file = join(folder, 'backup')
+  const backUp = (config: string) => {
+    const main = join(import.meta.dirname, '../../services/main.ts')
+    const options = ['--config', config, '--images', '--passphrase-file', join(folder, 'passphrase')]
+    return spawnSync(process.execPath, [main, 'backup', file, ...options], { encoding: 'utf8' })
+  }
+  const config = join(folder, 'seedling.json')
+  t.match(backUp(config), { status: 1, stderr: /in use by a Seedling; stop that one first/ })
+  t.notOk(existsSync(file))
+  store.close()
+  t.match(backUp(config), { status: 0, stdout: /backup: .*encrypted/ })
+  t.match(backUp(config), { status: 1, stderr: /is there already; --force/ })
+  await restore(file, { ...at, upToDate: true })
+  const restored = openStore(at.dataDir)
+  t.teardown(() => restored.close())
+  t.match(createFacts(restored).openOrders(), [{ id: order.id, state: 'open' }])
+  t.equal(readdirSync(join(at.dataDir, 'images/chunks')).length, 1)
+
+  const other = aFolder(folder, 'other', '192.0.2.1')
+  t.match(backUp(join(other, 'seedling.json')), { status: 1, stderr: /holds no state/ })
+  t.notOk(existsSync(join(other, 'data')), 'and none is begun')
 })
 
 t.test('a backup that is no good changes nothing', async (t) => {

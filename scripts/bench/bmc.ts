@@ -134,7 +134,10 @@ async function bench(): Promise<void> {
   await Promise.all(
     addresses.map((address) => startIpmiSim(later, users, { address, port: 623, machine: false }))
   )
-  const result: Record<string, unknown> = {}
+  const result = {
+    ours: {} as Record<string, unknown>,
+    peers: { ipmipower: {}, ipmitool: {} } as Record<string, Record<string, unknown>>
+  }
   let ratios = {}
   for (const count of [1, 10, 100]) {
     const some = addresses.slice(0, count)
@@ -150,7 +153,9 @@ async function bench(): Promise<void> {
     tell('ours', us, count)
     tell('ipmipower', power, count)
     tell('ipmitool', tool, count)
-    result[`bmcs${count}`] = { ours: us, ipmipower: power, ipmitool: tool }
+    result.ours[`bmcs${count}`] = us
+    result.peers['ipmipower']![`bmcs${count}`] = power
+    result.peers['ipmitool']![`bmcs${count}`] = tool
     ratios = {
       ipmipower: power.seconds / us.seconds,
       ipmitool: tool.seconds / us.seconds,
@@ -174,7 +179,10 @@ async function bench(): Promise<void> {
   const many = Array.from({ length: MANY }, (_, at) => `127.69.${at >> 8}.${at & 0xff}`)
   const all = await ours(many, [17, 3])
   console.log(`${MANY} BMCs, ${DEAD} of them dead: ${all.ok} known after ${all.known.toFixed(2)} s`)
-  console.log(JSON.stringify({ ...result, lossy: { ours: us, ipmipower: power }, many: all, ratios }))
+  result.ours['lossy'] = us
+  result.ours['many'] = all
+  result.peers['ipmipower']!['lossy'] = power
+  console.log(JSON.stringify({ bench: 'bmc', ...result, ratios }))
 }
 
 try {

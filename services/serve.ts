@@ -101,13 +101,15 @@ export async function serve(args: string[]): Promise<void> {
       { link },
       `a Seedling with this state and this very address, a copy or a successor, would not be noticed: sysctl net.ipv4.conf.${link}.accept_local=1`
     )
-  // Before the first answer, the first order and the first word to a BMC. Where no machine is enrolled there is nothing to lose.
   const finished = facts.standing().finishedAt !== null
-  if (config.network.dhcp.mode !== 'listen' && !finished && facts.nodes().length > 0)
-    await succession.look({ interface: link, address }, mac, clientSockets)
-
-  const native = await loadNative()
-  const files = await openBootFiles(config.boot.ramdisks)
+  // Where no machine is enrolled there is nothing to lose.
+  const mayMeet = config.network.dhcp.mode !== 'listen' && !finished && facts.nodes().length > 0
+  // Before the first answer, the first order and the first word to a BMC; what is only read is read meanwhile.
+  const [native, files] = await Promise.all([
+    loadNative(),
+    openBootFiles(config.boot.ramdisks),
+    mayMeet && succession.look({ interface: link, address }, mac, clientSockets)
+  ])
   const loaders = loadLoaders(config.boot.loaders)
   const settings: BootSettings = {
     url,

@@ -113,11 +113,13 @@ export function ipmiSession(
         // Closed in the meantime, a socket never calls back.
         const cut = (): void => reject(stopping(access))
         opened.once('close', cut)
-        opened.connect(port, found, () => {
+        // Not as a callback, which would get the error too: there may be no route there.
+        opened.once('connect', () => {
           opened.off('error', reject)
           opened.off('close', cut)
           resolve()
         })
+        opened.connect(port, found)
       })
       opened.on('error', trouble)
       opened.on('message', (bytes) => feed({ kind: 'datagram', bytes }))

@@ -176,7 +176,7 @@ for (const [name, failing] of Object.entries(FAILURES)) {
   })
 }
 
-t.test('a dead port and a name that is none are told apart from silence', async (t) => {
+t.test('a dead port, a name that is none and no way there are told apart from silence', async (t) => {
   const bmc = await fake(t)
   const access = bmc.access()
   const bmcs = started(t, { timing: SESSION_TIMING })
@@ -189,6 +189,11 @@ t.test('a dead port and a name that is none are told apart from silence', async 
   const error = await failureOf(bmcs.bmc(NODE, nameless).powerState(), nameless)
   t.equal(error.code, 'bmc-unreachable')
   t.match(error.message, /nothing can be sent to it .*bmc-1\.invalid/)
+  // The kernel refuses it at once, as it does what it has no route to.
+  const nowhere = { ...access, address: '255.255.255.255' }
+  const refused = await failureOf(bmcs.bmc(NODE, nowhere).powerState(), nowhere)
+  t.equal(refused.code, 'bmc-unreachable')
+  t.match(refused.message, /nothing can be sent to it .*EACCES/)
 })
 
 t.test('a wrong password is tried once: the BMC must not lock the user', async (t) => {

@@ -16,9 +16,10 @@ export const LARGEST_WINDOW = 64
 /** Before the first ACK nothing proves that the asker exists: three datagrams, then silence. */
 const FIRST_WAITS = [1000, 2000, 4000]
 const SHORTEST_WAIT = 10
-const LONGEST_WAIT = 4000
+/** Some clients (atftp) leave repeated blocks unanswered and speak up only after five seconds of silence: a wait must outlast that. */
+const LONGEST_WAIT = 6000
 /** Without any progress for this long the client is gone; with the last wait it is not above half a minute. */
-const GIVE_UP = 25_000
+const GIVE_UP = 24_000
 /** Sends of one block in vain that are no bad luck: at one datagram in five lost, each way, one transfer in five hundred meets them at its first block. */
 const IN_VAIN = 6
 /** Many ROMs start what they loaded without acknowledging its last block. */
@@ -244,8 +245,9 @@ function transmit(transfer: Transfer, now: number, from = transfer.acked + 1): T
 
 /**
  * How long to wait before sending again: from the measured round trip, doubled with every try after the second and until the next sample, so that
- * a client slower than we thought is not sent everything twice for ever. What is lost on a LAN is seldom lost to congestion. A client's `timeout` bounds it from above; sending again earlier than that costs
- * the client nothing, and waiting whole seconds for each lost datagram costs a boot minutes.
+ * a client slower than we thought is not sent everything twice for ever. What is lost on a LAN is seldom lost to congestion. A client's `timeout`
+ * bounds it from above; sending again earlier than that costs the client nothing, and waiting whole seconds for each lost datagram costs a boot
+ * minutes.
  */
 function adaptive({ roundTrip, longestWait, late }: Transfer): number {
   const base = roundTrip ? roundTrip.mean + 4 * roundTrip.deviation : 1000

@@ -272,6 +272,10 @@ t.test('in the middle, silence of half a minute ends it, with back-off', async (
     'never shorter than the wait before'
   )
   t.ok(sent <= 17, `${sent} datagrams`)
+  t.ok(
+    waits.some((wait) => wait > 5500),
+    'long enough for a client that speaks up after five seconds of silence only'
+  )
   t.equal(smallerBlock(step.transfer), 1024, 'and it is remembered that no big block arrived')
 })
 

@@ -76,16 +76,17 @@ const atftp = (options: string[], { name }: Wanted, to: string) => [
 ]
 /**
  * How large a file may be where a fifth is lost, bytes; unlimited for those not named. atftp says nothing to a block that comes again because its
- * acknowledgement was lost, until its own time-out of 5 s: a block at a time, 64 MiB take it 36 hours, whatever the server does.
+ * acknowledgement was lost, until nothing has come for 5 s: a block at a time, 64 MiB take it 36 hours at least, whatever the server does.
  */
-export const MOST_LOSSY: Readonly<Record<string, number>> = { atftp: 65_536 }
+export const MOST_LOSSY: Readonly<Record<string, number>> = {
+  atftp: 65_536,
+  'atftp, window of 8': 2 ** 20 + 1
+}
 
 export const PROGRAMS: Readonly<Record<string, Fetch>> = {
   'tftp-hpa': program(({ name }, to) => ['tftp', '-m', 'binary', SERVER, '-c', 'get', name, to]),
   atftp: program((wanted, to) => atftp([], wanted, to)),
-  'atftp, window of 8': program((wanted, to) =>
-    atftp(['blksize 1468', 'windowsize 8', 'timeout 1'], wanted, to)
-  ),
+  'atftp, window of 8': program((wanted, to) => atftp(['blksize 1468', 'windowsize 8'], wanted, to)),
   'curl by TFTP': program(({ name }, to) => [
     ...[...curl, to, '--tftp-blksize', '1468'],
     `tftp://${SERVER}/${name}`
@@ -139,7 +140,9 @@ const shellScript = (wanted: readonly Wanted[], protocol: 'tftp' | 'http') =>
     'stall 3000000',
     ...wanted.flatMap(({ name, path }) => [
       `:${name}`,
-      protocol === 'tftp' ? `tftp -s 1428 ${SERVER} ${name} ${name}` : `http http://${SERVER}${path} ${name}`,
+      protocol === 'tftp'
+        ? `tftp -s 1428 ${SERVER} ${name} ${name}`
+        : `http -s 4096 http://${SERVER}${path} ${name}`,
       'if %lasterror% ne 0 then',
       `  goto ${name}`,
       'endif'

@@ -8,7 +8,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import type { ClockMark } from '../src/domain/subnet.ts'
 import type { Apply } from './store/apply.ts'
 import type { Facts } from './store/facts.ts'
-import { isFull, type Store } from './store/open.ts'
+import type { Store } from './store/open.ts'
 
 export type LeaseClock = {
   /** Milliseconds; starts at the wall clock's epoch time and may drift away from it. */
@@ -74,12 +74,8 @@ export function startLeaseClock(
   const now = () => base + (clocks.monotonic() - started)
   const keep = () => {
     const row: ClockMark = { id: 1, leaseTime: Math.round(now()), ...read() }
-    try {
-      store.commit(() => apply([{ put: 'clock', row }]))
-    } catch (error) {
-      // Without a newer mark time is only taken for shorter than it was. The next one is tried in a minute.
-      if (!isFull(error)) throw error
-    }
+    // Without a newer mark time is only taken for shorter than it was. The next one is tried in a minute.
+    store.note(() => apply([{ put: 'clock', row }]))
   }
   keep()
   const keeping = setInterval(keep, KEEP_MILLISECONDS)

@@ -27,7 +27,7 @@ import { roomForConnections } from '../descriptors.ts'
 import { listenStream, type ListenOptions } from '../listen.ts'
 import type { Apply } from '../store/apply.ts'
 import type { Facts, MachineFacts } from '../store/facts.ts'
-import type { Store } from '../store/open.ts'
+import { isFull, type Store } from '../store/open.ts'
 import { createAdmission, USUAL_ADMISSION, type AdmissionLimits } from './admission.ts'
 import { startBodies, type Bodies } from './bodies.ts'
 import {
@@ -142,6 +142,10 @@ export function buildBoot(deps: BootDeps, bodies: Bodies | null = null): Fastify
   })
 
   app.setErrorHandler((error: FastifyError, request, reply) => {
+    if (isFull(error)) {
+      request.log.error(`the disk is full: ${request.url} waits until there is room in dataDir`)
+      return reply.code(507).send({ code: 'storage-full', message: "Seedling's disk is full; ask again" })
+    }
     const status = error.statusCode ?? 500
     if (status < 500) return reply.code(status).send({ code: 'bad-request', message: error.message })
     request.log.error({ err: error, route: request.routeOptions.url }, 'http: our fault')
@@ -200,7 +204,7 @@ export function buildBoot(deps: BootDeps, bodies: Bodies | null = null): Fastify
     const found = await find()
     if (!found) {
       const machine = facts.machineByIp(address)
-      store.commit(() => apply(fileRefused(machine, 'http', name, 'unknown-file', 'no such file', at)))
+      store.note(() => apply(fileRefused(machine, 'http', name, 'unknown-file', 'no such file', at)))
       request.log.info({ ...line, reason: 'no such file' }, 'http refused')
       return refuse(reply, 404, 'unknown-file', 'no such file')
     }
@@ -220,7 +224,7 @@ export function buildBoot(deps: BootDeps, bodies: Bodies | null = null): Fastify
         'http served'
       )
       if (sent.whole && asked.file !== 'chunk')
-        store.commit(() => {
+        store.note(() => {
           // The node may be gone since.
           const { node, order } = facts.machineByIp(address)
           const detail = { protocol: 'http', name, bytes: sent.bytes, milliseconds } as const

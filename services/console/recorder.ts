@@ -144,7 +144,7 @@ export function startRecorder(deps: RecorderDeps): { close(): Promise<void> } {
       trouble: recording.trouble() ?? trouble
     }
     const about = { nodeUuid: order.nodeUuid, orderId: order.id, subject: id }
-    store.commit(() => apply([{ event: { kind: 'console-recorded', at: now(), ...about, detail } }]))
+    store.note(() => apply([{ event: { kind: 'console-recorded', at: now(), ...about, detail } }]))
     keepLast(order.nodeUuid)
   }
 

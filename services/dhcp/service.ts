@@ -69,7 +69,7 @@ export function startDhcpService(deps: DhcpServiceDeps): DhcpService {
       if (!port) return
       const { node, order } = facts.machineByMac(port.address)
       const time = { now: now(), leaseNow: leaseNow() }
-      store.commit(() => apply(addressConflict({ node, order, time }, ip, holder, 1)))
+      store.note(() => apply(addressConflict({ node, order, time }, ip, holder, 1)))
     }
   })
 
@@ -111,7 +111,7 @@ export function startDhcpService(deps: DhcpServiceDeps): DhcpService {
     const servers = found.map(({ address, mac, kind }) => ({ address, mac, kind }))
     const state = is ? 'seen' : 'gone'
     const event = { kind: 'foreign-dhcp', at: now(), nodeUuid: null, orderId: null, subject: state } as const
-    store.commit(() => apply([{ event: { ...event, detail: { state, servers } } }]))
+    store.note(() => apply([{ event: { ...event, detail: { state, servers } } }]))
   }
 
   function intruder(): string | null {

@@ -381,7 +381,7 @@ export function startHandoff(deps: HandoffDeps) {
       )
     if (!handover) throw new AppError('wrong-state', `Node ${ident} is ours; there is nothing to take back`)
     if (forget) return giveBack(uuid)
-    putHandover(uuid, { undoing: true })
+    store.commit(() => putHandover(uuid, { undoing: true }))
     // What is being done may end in trouble that is no longer of interest.
     await running.get(uuid)
     trouble(uuid, null)
@@ -522,13 +522,13 @@ export function startHandoff(deps: HandoffDeps) {
     const node = facts.nodeByUuid(uuid)
     if (!node?.handover || node.handover.trouble === what) return
     if (what) log.warn({ node: node.name ?? uuid }, what)
-    putHandover(uuid, { trouble: what })
+    store.note(() => putHandover(uuid, { trouble: what }))
   }
 
   function putHandover(uuid: string, given: Partial<Handover>): void {
     const node = facts.nodeByUuid(uuid) as Node
     const handover = { ...(node.handover as Handover), ...given }
-    store.commit(() => apply([{ put: 'node', row: { ...node, handover } }]))
+    apply([{ put: 'node', row: { ...node, handover } }])
   }
 
   function tell(uuid: string, step: EventDetail['handoff']['step']): void {

@@ -12,6 +12,8 @@ export type Store = {
   sealer: Sealer
   /** Runs `work` as one transaction; on return everything it wrote is on disk. Must not await. */
   commit<T>(work: () => T): T
+  /** The same for what is only told to people: on a full disk it is left out, since nobody waits for it. */
+  note(work: () => void): void
   /** Grows with every change to any row but leases, events and the clock: what was read at one version holds while it is the same. */
   version(): number
   changed(): void
@@ -97,6 +99,13 @@ export function openStore(dataDir: string, onBroken: (error: Error) => void = ()
     db,
     sealer: loadSealer(keyFile(dataDir)),
     commit: <T>(work: () => T) => commit(work) as T,
+    note(work) {
+      try {
+        commit(work)
+      } catch (error) {
+        if (!isFull(error)) throw error
+      }
+    },
     version: () => version,
     changed,
     close: () => db.close()

@@ -20,7 +20,7 @@ import {
 import { WireError } from '../../src/wire/wire-error.ts'
 import type { Apply } from '../store/apply.ts'
 import type { Facts } from '../store/facts.ts'
-import type { Store } from '../store/open.ts'
+import { isFull, type Store } from '../store/open.ts'
 import { shared, type Loaders } from './loaders.ts'
 import { startApart, startHere } from './carrier.ts'
 import { makePeer, type Ended } from './transfers.ts'
@@ -111,13 +111,10 @@ export async function startTftp(deps: TftpDeps): Promise<TftpServer> {
       return
 
     const at = now()
-    const { machine, verdict } = store.commit(() => {
-      const { machine, held } = holder(from.address)
-      if (!held) return { machine, verdict: null }
-      const verdict = decideTftp(packet, machine, loaders, settings, at)
-      if (verdict.serve !== 'nothing') apply(verdict.changes)
-      return { machine, verdict }
-    })
+    const decided = decide(packet, from.address, at)
+    // Nothing is done that cannot be stored; the client asks again.
+    if (!decided) return log.error('the disk is full: nothing is loaded until there is room in dataDir')
+    const { machine, verdict } = decided
     const line = {
       client: from.address,
       node: machine.node?.name ?? machine.node?.uuid,
@@ -158,6 +155,22 @@ export async function startTftp(deps: TftpDeps): Promise<TftpServer> {
     carrier.begin({ id, peer, options: packet.options, bytes: file, mtu: mtu(from.address) })
   }
 
+  /** Gather, decide, commit; null where the disk is full. */
+  function decide(packet: TftpRequest, address: Ip, at: number) {
+    try {
+      return store.commit(() => {
+        const { machine, held } = holder(address)
+        if (!held) return { machine, verdict: null }
+        const verdict = decideTftp(packet, machine, loaders, settings, at)
+        if (verdict.serve !== 'nothing') apply(verdict.changes)
+        return { machine, verdict }
+      })
+    } catch (error) {
+      if (!isFull(error)) throw error
+      return null
+    }
+  }
+
   type News = (machine: BootFacts) => Change[]
   let untold: { address: Ip; nodeUuid: string; news: News }[] = []
   let telling: NodeJS.Timeout | null = null
@@ -174,7 +187,7 @@ export async function startTftp(deps: TftpDeps): Promise<TftpServer> {
     const all = untold
     untold = []
     if (all.length === 0) return
-    store.commit(() => {
+    store.note(() => {
       for (const { address, nodeUuid, news } of all) {
         // The node may be gone since.
         const machine = facts.machineByIp(address)

@@ -107,12 +107,13 @@ function routes(
 }
 
 /**
- * What may be promised when nothing can be stored: a lease that is on disk already, for as long as it still lasts there, and no longer. null: there
- * is none, or too little of it is left to be worth an answer. `leaseNow` in ms.
+ * What may be offered or promised when nothing can be stored: a lease that is on disk already, for as long as it still lasts there, and no longer.
+ * null: there is none, or too little of it is left to be worth an answer. `leaseNow` in ms.
  */
 export function withinStored(reply: DhcpMessage, lease: Lease | null, leaseNow: number): DhcpMessage | null {
-  if (reply.options.messageType !== 'ack' || lease?.state !== 'bound' || lease.mac !== reply.chaddr)
-    return null
+  const type = reply.options.messageType
+  if (type !== 'offer' && type !== 'ack') return null
+  if (lease?.state !== 'bound' || lease.mac !== reply.chaddr) return null
   const left = Math.floor((lease.expiresAt - leaseNow) / 1000)
   const promised = reply.options.leaseSeconds
   if (promised === undefined || left < LEAST_LEFT_SECONDS) return null

@@ -32,9 +32,12 @@ t.test('when nothing can be stored, a lease lasts as long as it is on disk, and 
     null,
     'given back'
   )
-  t.equal(
-    withinStored({ ...ack, options: { ...ack.options, messageType: 'offer' } }, lease, NOW),
-    null,
-    'offers promise what is not stored'
+  const other = (messageType: 'offer' | 'nak') => ({ ...ack, options: { ...ack.options, messageType } })
+  t.match(
+    withinStored(other('offer'), lease, NOW)?.options,
+    { leaseSeconds: 1800 },
+    'a machine that has one may start'
   )
+  t.equal(withinStored(other('offer'), null, NOW), null, 'nothing is offered that cannot be promised')
+  t.equal(withinStored(other('nak'), lease, NOW), null)
 })

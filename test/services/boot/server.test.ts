@@ -1,7 +1,8 @@
 import { execFile } from 'node:child_process'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
 import { promisify } from 'node:util'
 import fc from 'fast-check'
 import type { FastifyInstance } from 'fastify'
@@ -14,6 +15,7 @@ import { bootPlan } from '../../../src/decide/gate.ts'
 import { decideTftp } from '../../../src/decide/tftp.ts'
 import type { Milestone, Order } from '../../../src/domain/order.ts'
 import { aNode, anOrder, aPort, NOW } from '../../support/builders.ts'
+import { hostileNames } from '../../support/hostile-names.ts'
 import { aPlace, RAMDISK_WINDOW, sha256, WRITTEN, type Given } from '../../support/machine-facing.ts'
 
 const run = promisify(execFile)
@@ -340,6 +342,32 @@ t.test('curl: whole, resumed, headers only, unchanged', async (t) => {
   t.match(head, `content-length: ${ramdisk.length}`)
   t.match(head, `etag: "${hashes.ramdisk}"`)
   t.match(head, 'accept-ranges: bytes')
+})
+
+t.test('ten thousand names that try to get out get nothing', { timeout: 110_000 }, async (t) => {
+  const { boot, dataDir } = await listening(t, RAMDISK_WINDOW)
+  const canary = join(dataDir, 'canary')
+  writeFileSync(canary, 'CANARY')
+  symlinkSync(canary, join(dataDir, 'link.efi'))
+  const below = ['', 'boot/', 'boot/loader/', 'boot/kernel/', 'images/chunks/', 'latest/meta-data/']
+  const ask = async (path: string) => {
+    const socket = connect(boot.port, '127.0.0.1')
+    socket.end(`GET ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n`, 'latin1')
+    return text(socket)
+  }
+  const names = hostileNames(canary, 10_000).map(
+    (name, index) => `/${below[index % below.length]}${name.toString('latin1')}`
+  )
+  const wrong: string[] = []
+  for (let done = 0; done < names.length; done += 16)
+    await Promise.all(
+      names.slice(done, done + 16).map(async (path) => {
+        const answer = await ask(path)
+        if (!/^HTTP\/1\.1 4\d\d /.test(answer) || answer.includes('CANARY'))
+          wrong.push(`${path}: ${answer.slice(0, 60)}`)
+      })
+    )
+  t.same(wrong, [])
 })
 
 t.test('at the address where clouds have their metadata, too, until the end', async (t) => {

@@ -6,7 +6,7 @@ import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
 import { loadLoaders } from '../../../services/tftp/loaders.ts'
 import { RAMDISK_WINDOW, sha256 } from '../../support/machine-facing.ts'
-import { seededRandom } from '../../support/mutate.ts'
+import { hostileNames } from '../../support/hostile-names.ts'
 import { content } from './content.ts'
 import { aClient, aServer, read, type Client } from './serving.ts'
 
@@ -93,86 +93,23 @@ t.test('block numbers go on at 0 after 65535', async (t) => {
   t.equal(sha256(readFileSync(to)), sha256(content(66_000 * 8 + 3)))
 })
 
-t.test('a thousand names that try to get out get nothing, and quickly', async (t) => {
+t.test('ten thousand names that try to get out get nothing, and quickly', { timeout: 60_000 }, async (t) => {
   const { port, tftp, dataDir } = await aServer(t, ONE)
   const canary = join(dataDir, 'canary')
   writeFileSync(canary, 'CANARY')
   symlinkSync(canary, join(dataDir, 'link.efi'))
   const client = await aClient(t)
   let answered = 0
-  for (const name of hostileNames(canary, 1000)) {
+  for (const name of hostileNames(canary, 10_000)) {
     client.send(Buffer.concat([Buffer.from([0, 1]), name, Buffer.from('\0octet\0')]), port)
     const answer = await client.next()
     if (answer?.packet.op !== 'error') return void t.fail(`${name.toString('latin1')}: ${answer?.packet.op}`)
     answered++
   }
-  t.equal(answered, 1000)
+  t.equal(answered, 10_000)
   t.equal(tftp.transfers(), 0)
   t.equal(await client.next(50), null, 'and nothing else')
 })
-
-/** Names that mean the canary, or would break a server that joins, decodes or expands them; seeded. */
-function hostileNames(canary: string, count: number): Buffer[] {
-  const random = seededRandom(5)
-  const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)] as T
-  const ups = [
-    '../',
-    '..\\',
-    './../',
-    '%2e%2e/',
-    '%252e%252e%252f',
-    '..%c0%af',
-    '\xc0\xae\xc0\xae/',
-    '....//',
-    '..;/'
-  ]
-  const roots = [
-    '',
-    '/',
-    '//',
-    'C:\\',
-    '\\\\?\\',
-    'file://',
-    '/proc/self/root',
-    '/dev/fd/',
-    '~root/',
-    'one.efi/'
-  ]
-  const ends = [
-    '',
-    '%00.efi',
-    '\\',
-    '/.',
-    '::$DATA',
-    '.efi',
-    '|id',
-    ';id',
-    '$(id)',
-    '`id`',
-    '\n',
-    '\xff\xfe',
-    ' '
-  ]
-  const targets = [
-    canary,
-    canary.slice(1),
-    'link.efi',
-    'seedling.db',
-    'secret.key',
-    'etc/passwd',
-    'dev/zero',
-    'CON',
-    '-rf',
-    '*',
-    '{a,b}'
-  ]
-  return Array.from({ length: count }, (_, index) => {
-    if (index % 50 === 0)
-      return Buffer.alloc(1 + Math.floor(random() * 1900), pick(['a', '/', '.', '\xff', '%']), 'latin1')
-    const name = pick(roots) + pick(ups).repeat(Math.floor(random() * 12)) + pick(targets) + pick(ends)
-    return Buffer.from(name, 'latin1')
-  })
-}
 
 t.test('iPXE’s own script, as text, and refusals as clients see them', async (t) => {
   const { port, set, events } = await aServer(t, ONE)

@@ -19,7 +19,7 @@ const SHORTEST_WAIT = 10
 /** Some clients (atftp) leave repeated blocks unanswered and speak up only after five seconds of silence: a wait must outlast that. */
 const LONGEST_WAIT = 6000
 /** Without any progress for this long the client is gone; with the last wait it is not above half a minute. */
-const GIVE_UP = 24_000
+const GIVE_UP = 23_000
 /** Sends of one block in vain that are no bad luck: at one datagram in five lost, each way, one transfer in five hundred meets them at its first block. */
 const IN_VAIN = 6
 /** Many ROMs start what they loaded without acknowledging its last block. */

@@ -18,7 +18,7 @@ const MFD_CLOEXEC = 1
 export type Piece = { fd: number; start: number; length: number }
 
 export type SenderLimits = {
-  /** Bytes a second, from one mebibyte to the next. */
+  /** Bytes a second, from one mebibyte to the next; an eighth of it where packets are lost. */
   slowest: number
   /** On top of that. */
   patienceSeconds: number

@@ -49,11 +49,14 @@ const IPPROTO_TCP = 6
 const TCP_INFO = 11
 const TCP_CONGESTION = 13
 const TCP_THIN_LINEAR_TIMEOUTS = 16
+const TCP_USER_TIMEOUT = 18
 /** Both since Linux 6.15. */
 const TCP_RTO_MAX_MS = 44
 const TCP_RTO_MIN_US = 45
 /** The least that it takes; milliseconds. Receivers without SACK (UEFI's) would wait for minutes, and give up after ten seconds. */
 const NEVER_LONGER = 1000
+/** Where waits are short, the kernel's count of them is over soon: after eleven seconds with losses it would drop the connection. Milliseconds. */
+const PATIENCE = 120_000
 /** Of a LAN, and no less than what a receiver that delays its ACKs a little takes; the kernel's own is ten times that. Microseconds. */
 const SOON = 20_000
 /** In struct tcp_info (linux/tcp.h): tcpi_total_retrans and tcpi_segs_out. */
@@ -140,6 +143,7 @@ export async function loadNative(): Promise<Native | null> {
       // Each helps alone; a kernel that has one of them not goes on as before.
       setAt(fd, IPPROTO_TCP, TCP_CONGESTION, Buffer.from('bbr'))
       setAt(fd, IPPROTO_TCP, TCP_THIN_LINEAR_TIMEOUTS, 1)
+      setAt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, PATIENCE)
       setAt(fd, IPPROTO_TCP, TCP_RTO_MAX_MS, NEVER_LONGER)
       setAt(fd, IPPROTO_TCP, TCP_RTO_MIN_US, SOON)
     },

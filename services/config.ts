@@ -57,6 +57,16 @@ const ConfigSchema = Type.Object(
       )
     ),
     bmc: Type.Optional(Type.Object({ pollSeconds: Type.Optional(Seconds) }, { additionalProperties: false })),
+    tftp: Type.Optional(
+      Type.Object(
+        {
+          singlePort: Type.Optional(
+            Type.Boolean({ description: 'whole transfers from port 69, for firewalls that know no TFTP' })
+          )
+        },
+        { additionalProperties: false }
+      )
+    ),
     console: Type.Optional(
       Type.Object(
         {
@@ -102,6 +112,8 @@ export type Config = {
   deploy: OrderLimits
   /** 0: power is read only when an order needs it. */
   bmc: { pollSeconds: number }
+  /** `singlePort`: whole transfers from the port that is asked, not from ports of their own. */
+  tftp: { singlePort: boolean }
   /** Whether consoles are recorded during deployments where the node does not say (`extra.console.record`). */
   console: { record: boolean }
   log: { level: string }
@@ -168,6 +180,7 @@ export function checkConfig(json: unknown, folder: string, file = 'the configura
       minimumOffSeconds: given.deploy?.minimumOffSeconds ?? 5
     },
     bmc: { pollSeconds: given.bmc?.pollSeconds ?? 60 },
+    tftp: { singlePort: given.tftp?.singlePort ?? false },
     console: { record: given.console?.record ?? true },
     log: { level: given.log?.level ?? 'info' }
   }

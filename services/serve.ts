@@ -170,6 +170,7 @@ export async function serve(args: string[]): Promise<void> {
     ...common,
     log: log.child({ service: 'tftp' }),
     socket: tftpSocket,
+    singlePort: config.tftp.singlePort,
     address,
     loaders,
     settings,

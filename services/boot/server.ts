@@ -15,6 +15,7 @@ import {
   decideFile,
   fileRefused,
   fileServed,
+  printable,
   type BootFile,
   type BootSettings,
   type FileRefusal
@@ -168,7 +169,7 @@ export function buildBoot(deps: BootDeps, bodies: Bodies | null = null): Fastify
       if (!verdict.serve) apply(fileRefused(machine, 'http', name, verdict.refusal, verdict.reason, at))
       return { machine, verdict }
     })
-    const line = { client: address, node: label(machine), file: name }
+    const line = { client: address, node: label(machine), file: printable(name, 100) }
     if (!verdict.serve) {
       request.log.info({ ...line, reason: verdict.reason }, 'http refused')
       return refuse(reply, STATUS[verdict.refusal], verdict.refusal, verdict.reason)
@@ -220,7 +221,7 @@ export function buildBoot(deps: BootDeps, bodies: Bodies | null = null): Fastify
       const segments = segmentsOf(request.socket)
       const level = asked.file === 'chunk' ? 'debug' : 'info'
       request.log[level](
-        { ...line, bytes: sent.bytes, milliseconds, range: request.headers.range, segments },
+        { ...line, bytes: sent.bytes, milliseconds, range: request.headers.range?.slice(0, 100), segments },
         'http served'
       )
       if (sent.whole && asked.file !== 'chunk')

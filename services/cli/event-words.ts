@@ -1,7 +1,7 @@
 // Every kind of event in words for people.
 
 import type { EventDetail, EventKind } from '../../src/domain/event.ts'
-import { bytes, span } from './format.ts'
+import { bytes, printed, span } from './format.ts'
 
 /** An event as the API gives it. */
 export type ShownEvent = {
@@ -133,6 +133,6 @@ const WORDS: { readonly [K in EventKind]: (detail: EventDetail[K]) => string } =
 export function eventWords(event: ShownEvent): string {
   const words = (WORDS[event.kind] as ((detail: unknown) => string) | undefined)?.(event.detail)
   // A server newer than this client may know more kinds.
-  const text = words ?? `${event.kind} ${JSON.stringify(event.detail)}`
+  const text = printed(words ?? `${event.kind} ${JSON.stringify(event.detail)}`)
   return event.repeats > 1 && event.kind !== 'write-progress' ? `${text} (${event.repeats} times)` : text
 }

@@ -26,8 +26,11 @@ export function record(values: Readonly<Record<string, unknown>>): string {
 function cell(value: unknown): string {
   if (value === null || value === undefined || value === '') return '-'
   const text = typeof value === 'object' ? JSON.stringify(value) : String(value)
-  return text.replace(/\p{Cc}/gu, '?')
+  return printed(text)
 }
+
+/** For the terminal: what machines say of themselves is not to steer it. */
+export const printed = (text: string): string => text.replace(/\p{Cc}/gu, '?')
 
 /** `1.5 GiB`. */
 export function bytes(count: number): string {

@@ -22,6 +22,8 @@ t.test('boot loaders may be in several folders', async (t) => {
 
 t.test('a short file is filled in, with paths relative to it', async (t) => {
   const config = checkConfig(good(), '/etc/seedling')
+  t.equal(config.tftp.singlePort, false)
+  t.equal(checkConfig({ ...good(), tftp: { singlePort: true } }, '/etc').tftp.singlePort, true)
   t.match(config, {
     dataDir: '/etc/seedling/data',
     http: { port: 80 },

@@ -105,6 +105,10 @@ t.test('events in words', async (t) => {
     [{ kind: 'of-a-newer-server', detail: { x: 1 } }, /of-a-newer-server \{"x":1\}/]
   ]
   for (const [given, text] of cases) t.match(eventWords(event(given)), text)
+  const steering = eventWords(
+    event({ kind: 'agent-failed', detail: { code: 'x', message: 'a\u001b[2Jb\u009b' } })
+  )
+  t.match(steering, /a\?\[2Jb\?$/, 'what a machine says does not steer the terminal')
 })
 
 t.test('a timeline shows the time between events, and each new day', async (t) => {

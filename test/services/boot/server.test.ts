@@ -1,8 +1,10 @@
 import { execFile } from 'node:child_process'
 import { readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { once } from 'node:events'
+import { Agent, request, type IncomingMessage } from 'node:http'
 import { connect } from 'node:net'
 import { join } from 'node:path'
-import { text } from 'node:stream/consumers'
+import { buffer, text } from 'node:stream/consumers'
 import { promisify } from 'node:util'
 import fc from 'fast-check'
 import type { FastifyInstance } from 'fastify'
@@ -458,14 +460,52 @@ t.test('when too many load, a machine is told its place and when to ask again', 
   )
 })
 
-t.test('slow headers are cut off', { timeout: 40_000 }, async (t) => {
-  const { boot } = await listening(t, {})
+t.test('slow headers, slow bodies and silence are cut off', { timeout: 60_000 }, async (t) => {
+  const { boot } = await listening(t, RAMDISK_WINDOW)
+  const head =
+    'POST /agent/hello HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n'
+  const slow = {
+    headers: { begin: 'GET / HTTP/1.1\r\nHost: x\r\n', drip: 'X: y\r\n' },
+    body: { begin: head, drip: ' ' },
+    silence: { begin: 'GET / HTTP/1.1\r\nHost: x\r\n\r\n', drip: '' }
+  }
   const started = Date.now()
-  await new Promise<void>((resolve) => {
-    const socket = connect(boot.port, '127.0.0.1', () => socket.write('GET / HTTP/1.1\r\nHost: x\r\n'))
-    socket.resume().once('close', () => resolve())
-  })
-  t.ok(Date.now() - started < 20_000, `${Date.now() - started} ms`)
+  await Promise.all(
+    Object.entries(slow).map(async ([what, { begin, drip }]) => {
+      const socket = connect(boot.port, '127.0.0.1', () => socket.write(begin))
+      const dripping = setInterval(() => socket.write(drip), 500)
+      socket.on('error', () => {})
+      await once(socket.resume(), 'close')
+      clearInterval(dripping)
+      t.ok(Date.now() - started < 25_000, `${what}: ${Date.now() - started} ms`)
+    })
+  )
+})
+
+t.test('one connection carries all that a machine asks for', async (t) => {
+  const { boot, hashes, ramdisk, digest } = await listening(t, RAMDISK_WINDOW)
+  const agent = new Agent({ keepAlive: true, maxSockets: 1 })
+  t.teardown(() => agent.destroy())
+  let reused = 0
+  const ask = async (method: string, path: string, headers: Record<string, string> = {}) => {
+    const asked = request({ host: '127.0.0.1', port: boot.port, agent, method, path, headers }).end()
+    const [answer] = (await once(asked, 'response')) as [IncomingMessage]
+    const body = await buffer(answer)
+    if (asked.reusedSocket) reused++
+    return { status: answer.statusCode, body }
+  }
+  const file = `/boot/ramdisk/${hashes.ramdisk}`
+  for (let round = 0; round < 3; round++) {
+    t.equal((await ask('HEAD', file)).body.length, 0)
+    t.ok((await ask('GET', file)).body.equals(ramdisk))
+    const range = await ask('GET', file, { range: 'bytes=1000-1999' })
+    t.equal(range.status, 206)
+    t.ok(range.body.equals(ramdisk.subarray(1000, 2000)))
+    t.match((await ask('GET', `/boot/script?mac=${MAC}`)).body.toString(), /^#!ipxe/)
+    t.equal((await ask('GET', `/images/${digest}/manifest`)).status, 200)
+    t.equal((await ask('GET', '/boot/kernel/none')).status, 404)
+  }
+  t.equal(reused, 17)
 })
 
 t.test('kernel and ramdisk must be there at start, of every architecture that is configured', async (t) => {
